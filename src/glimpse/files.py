@@ -1,0 +1,50 @@
+"""Writing files so that they are whole or not there: beside their place, then renamed into it."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import pandas as pd
+
+
+@contextlib.contextmanager
+def whole(path, mode="w"):
+    """Open a file that appears at `path` when the block ends, and not at all if the block fails.
+
+    What stood at `path`, a read-only link into DVC's cache too, is replaced and never written into.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        with open(beside, mode, **text) as file:
+            yield file
+        beside.replace(path)
+    except OSError as error:
+        raise SystemExit(f"{path}: could not be written: {error.strerror or error}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_table(path, table):
+    """A pandas table as a CSV file, the same bytes on every system."""
+    with whole(path) as file:
+        table.to_csv(file, index=False, lineterminator="\n")
+
+
+def read_table(path, columns):
+    """A CSV file as a pandas table of text (nothing is guessed: an action may be called NA or 01).
+
+    A missing file or column ends the program with one line that names it.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror or error}: run `dvc repro` to make it") from None
+    except (ValueError, pd.errors.ParserError) as error:
+        raise SystemExit(f"{path}: not a CSV table in UTF-8: {' '.join(str(error).split())}") from None
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise SystemExit(f"{path}: has no column {', '.join(missing)}: its first line must name the columns")
+    return table

@@ -1,0 +1,79 @@
+"""Groups: who or what a clip shares with others (a person, a source video), told from where it is or what it is called.
+
+A group never straddles the split, because a model that knows the person or the scene already has seen the answer.
+"""
+
+import re
+
+# Naming rules of public data sets: a clip's group is what the brackets hold. Tried in this order; one must fit every
+# clip. `action` stands for the name of the clip's folder, its spaces and underscores counting alike.
+NAMING_RULES = {
+    "UCF101 (action and gNN)": r"(v_.+_g\d+)_c\d+",
+    "KTH (personNN)": r"(person\d+)_.+_d\d+.*",
+    "HMDB51 (the name before the action)": r"(.+)_{action}_[fuhl]_(?:cm|nm)_np\d+_(?:ba|le|fr|ri)_(?:bad|med|goo)_\d+",
+    "Weizmann (the first word is the actor)": r"([^_]+)_{action}(?:_?\d+)?",
+}
+FEWEST = 3  # groups in each action: one each for train, val and test
+
+
+def groups_of(clips, rule, by_hand):
+    """The group of each clip, and the rule in words.
+
+    `clips`: rows with clip, action and folder. `rule`: the setting split.group. `by_hand`: {clip: group} from
+    data/groups.csv, which comes first; then the subfolder, then the rule.
+    """
+    named = [(row.clip, row.action, row.folder) for row in clips]
+    if by_hand:
+        missing = [clip for clip, _, _ in named if clip not in by_hand]
+        if missing:
+            raise SystemExit(f"data/groups.csv: no group for {_some(missing)}: every clip needs a row clip,group")
+        return [by_hand[clip] for clip, _, _ in named], "data/groups.csv"
+    if rule == "none":
+        return [clip for clip, _, _ in named], "each clip alone (split.group is none)"
+    if rule != "auto":
+        return _by_pattern([clip for clip, _, _ in named], rule), f"split.group {rule}"
+    if all(folder for _, _, folder in named):
+        return [folder for _, _, folder in named], "the subfolder"
+    for name, pattern in NAMING_RULES.items():
+        groups = [_match(pattern, clip, action) for clip, action, _ in named]
+        if all(groups) and _enough(groups, named):
+            return groups, f"file names as in {name}"
+    # Some clips in subfolders, others not: a subfolder is a group all the same.
+    loose = [folder or clip for clip, _, folder in named]
+    return loose, "the subfolder, where there is one" if loose != [c for c, _, _ in named] else "each clip alone"
+
+
+def _match(pattern, clip, action):
+    """The group that a naming rule finds in a clip's file name; None if it doesn't fit."""
+    stem = clip.rpartition("/")[2].rpartition(".")[0]
+    spelled = "[_ ]".join(map(re.escape, re.split("[_ ]", action)))
+    found = re.fullmatch(pattern.replace("{action}", spelled), stem)
+    return found and found.group(1)
+
+
+def _enough(groups, named):
+    """Whether every action has groups enough to split by; a rule that fits by accident makes too few."""
+    held = {}
+    for group, (_, action, _) in zip(groups, named, strict=True):
+        held.setdefault(action, set()).add(group)
+    return min(map(len, held.values())) >= FEWEST
+
+
+def _by_pattern(clips, rule):
+    """The groups by the user's own regular expression, searched in the clip's name inside the data set."""
+    try:
+        pattern = re.compile(rule)
+    except re.error as error:
+        raise SystemExit(f"params.yaml: split.group is {rule}, which is no regular expression: {error}") from None
+    if pattern.groups != 1:
+        raise SystemExit(f"params.yaml: split.group is {rule}: it needs one bracket, around what names the group")
+    found = [pattern.search(clip) for clip in clips]
+    missing = [clip for clip, match in zip(clips, found, strict=True) if not (match and match.group(1))]
+    if missing:
+        raise SystemExit(f"params.yaml: split.group is {rule}, which finds no group in {_some(missing)}")
+    return [match.group(1) for match in found]
+
+
+def _some(names):
+    """A few names and how many more: "a, b and 7 more"."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

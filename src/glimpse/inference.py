@@ -1,0 +1,71 @@
+"""One model at work: from a clip's stored frames, or their features, to what it believes after every frame.
+
+`evaluate` and `predict` both go through here, so a clip's figures are the same in both.
+"""
+
+import numpy as np
+import torch
+
+from glimpse.backbone import WIDTH, load_backbone
+from glimpse.engine import frozen, mixed_precision, pick_device
+from glimpse.looks import clean_look
+from glimpse.model import Network, Temporal, load
+from glimpse.sampling import reading
+
+
+class Recognizer:
+    """A trained approach, as its model.pt holds it."""
+
+    def __init__(self, path):
+        self.kept = kept = load(path)
+        self.actions, self.use = kept["actions"], kept["use"]
+        temporal = kept["temporal"]
+        self.temporal = Temporal(temporal["kind"], WIDTH, temporal["hidden"], len(self.actions), temporal["dropout"])
+        self.temporal.load_state_dict(kept["state"])
+        self.temporal.eval()
+        self._look = None
+
+    @property
+    def tuned(self):
+        """Whether the backbone was trained too: stored features, which are the frozen one's, are then of no use."""
+        return self.kept["tune"] > 0
+
+    def positions(self, clip):
+        """Which candidates of a clip the model reads: an int array (use,)."""
+        kept = self.kept
+        return reading(kept["candidates"], kept["frames"], kept["draw"], kept["seed"], clip)[: self.use]
+
+    def believe(self, clip, jpegs):
+        """What the model believes after each frame: probabilities (use, actions), from all stored candidates' JPEGs."""
+        looks = clean_look([jpegs[position] for position in self.positions(clip)], self.kept["size"])
+        if self._look is None:
+            self._look = self._looker()
+        return self._look(looks)
+
+    @torch.inference_mode()
+    def believe_features(self, features):
+        """The same from the features of the frames that are read, float16 (use, 1280)."""
+        return torch.softmax(self.temporal(torch.from_numpy(features.astype(np.float32))[None])[0], -1).numpy()
+
+    def _looker(self):
+        """A function from looks (use, size, size, 3) to probabilities; built once, when first needed."""
+        device, precision = pick_device(), self.kept["precision"]
+        backbones = [load_backbone(state) for state in self.kept["backbones"]]
+        if not self.tuned:
+            run = frozen(backbones[0], device, precision)
+            return lambda looks: self.believe_features(run(looks))
+        network = Network(backbones, self.temporal).to(device, memory_format=torch.channels_last).eval()
+
+        @torch.inference_mode()
+        def look(looks):
+            with mixed_precision(device, precision):
+                logits = network(torch.from_numpy(looks)[None].to(device))[0].float()
+            return torch.softmax(logits, -1).cpu().numpy()
+
+        return look
+
+
+def settled_after(beliefs):
+    """After how many frames the answer no longer changes, from probabilities (frames, actions)."""
+    answers = beliefs.argmax(1)
+    return int(np.flatnonzero(np.append(True, answers[1:] != answers[:-1]))[-1]) + 1

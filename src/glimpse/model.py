@@ -1,0 +1,85 @@
+"""The model: a backbone that looks at each frame, and what reads its looks in time order.
+
+It goes forward only: after frame t it says what it believes from frames 1..t. One pass gives the whole curve of
+accuracy against frames seen, and a stream can be followed as it comes.
+"""
+
+import torch
+from torch import nn
+
+from glimpse.files import whole
+
+FORMAT = 1  # of model.pt; a file of another format is refused
+
+
+class Temporal(nn.Module):
+    """Features (clips, frames, width) to logits (clips, frames, actions), one row of logits after each frame.
+
+    kind: `lstm` or `gru` read in order; `mean` is the running mean of all frames so far; `attention` weighs them, each
+    by itself, so that a frame that tells much counts more (softmax over the frames so far). Sources: LSTM over frames
+    as in LRCN (Donahue et al. 2015); attention as in Ilse et al. 2018.
+    """
+
+    def __init__(self, kind, width, hidden, actions, dropout):
+        super().__init__()
+        self.kind = kind
+        self.norm = nn.LayerNorm(width)
+        self.drop = nn.Dropout(dropout)
+        self.squeeze = nn.Linear(width, hidden)
+        if kind in ("lstm", "gru"):
+            self.read = {"lstm": nn.LSTM, "gru": nn.GRU}[kind](hidden, hidden, batch_first=True)
+        elif kind == "attention":
+            self.score = nn.Linear(hidden, 1)
+        self.answer = nn.Linear(hidden, actions)
+
+    def forward(self, features):
+        seen = torch.relu(self.squeeze(self.drop(self.norm(features))))  # (clips, frames, hidden)
+        if self.kind in ("lstm", "gru"):
+            summary, _ = self.read(seen)
+        elif self.kind == "mean":
+            frames = torch.arange(1, seen.shape[1] + 1, device=seen.device)
+            summary = seen.cumsum(1) / frames[:, None]
+        else:
+            scores = self.score(seen)  # (clips, frames, 1)
+            weights = (scores - scores.amax(1, keepdim=True)).exp()
+            summary = (weights * seen).cumsum(1) / weights.cumsum(1)
+        return self.answer(self.drop(summary))
+
+
+class Network(nn.Module):
+    """Frames to logits: uint8 RGB (clips, frames, height, width, 3) to (clips, frames, actions).
+
+    One backbone for all frames, or, untied, as many backbones as frames: the n-th looks at the n-th frame.
+    """
+
+    def __init__(self, backbones, temporal):
+        super().__init__()
+        self.backbones = nn.ModuleList(backbones)
+        self.temporal = temporal
+
+    def forward(self, looks):
+        clips, frames = looks.shape[:2]
+        if len(self.backbones) == 1:
+            features = self.backbones[0](looks.flatten(0, 1)).unflatten(0, (clips, frames))
+        else:
+            features = torch.stack([look(looks[:, t]) for t, look in enumerate(self.backbones)], dim=1)
+        return self.temporal(features.float())
+
+
+def save(path, contents):
+    """Write model.pt: a plain dict of numbers, words and tensors, and no code."""
+    with whole(path, "wb") as file:
+        torch.save({"format": FORMAT, **contents}, file)
+
+
+def load(path):
+    """What `save` wrote. A file that is missing, damaged or of another format ends the program with one line."""
+    try:
+        contents = torch.load(path, weights_only=True, map_location="cpu")
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror or error}: run `dvc repro` to train it") from None
+    except Exception as error:  # torch raises many kinds for bytes that are no model, or that hold code
+        raise SystemExit(f"{path}: not a model of Glimpse: {str(error).splitlines()[0]}") from None
+    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
+        raise SystemExit(f"{path}: not a model of this version of Glimpse (format {FORMAT}): train it again")
+    return contents

@@ -1,0 +1,34 @@
+"""The clips of train, val and test, as the stages after `split` use them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from glimpse.files import read_table
+
+
+@dataclass
+class Part:
+    """The clips of one part, their groups, their rows in clips.csv (and so in features.npy), and their actions' numbers."""
+
+    clips: list
+    groups: list
+    rows: np.ndarray  # int (clips,)
+    actions: np.ndarray  # int64 (clips,)
+
+
+def load_parts(clips_csv="data/clips.csv", split_csv="data/split.csv"):
+    """The names of the actions in their order, and {"train": Part, "val": Part, "test": Part}."""
+    row_of = {clip: row for row, clip in enumerate(read_table(clips_csv, ["clip"])["clip"])}
+    split = read_table(split_csv, ["clip", "action", "group", "part"])
+    unknown = [clip for clip in split["clip"] if clip not in row_of]
+    if unknown:
+        raise SystemExit(f"{split_csv}: {unknown[0]} is not in {clips_csv}: run `dvc repro split`")
+    names = sorted(split["action"].unique())
+    parts = {}
+    for part, held in split.groupby("part"):
+        clips = held["clip"].tolist()
+        rows = np.array([row_of[clip] for clip in clips])
+        numbers = np.array([names.index(action) for action in held["action"]], dtype=np.int64)
+        parts[part] = Part(clips, held["group"].tolist(), rows, numbers)
+    return names, parts

@@ -1,0 +1,201 @@
+"""The settings: what params.yaml may say, checked as a whole before anything runs.
+
+A script asks for the settings it uses, `read("frames", "train")`, and gets just those; the names it asks for are
+the `params:` of its stage in dvc.yaml. Every mistake ends the program with one line that names the key.
+"""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import yaml
+
+PARAMS = Path("params.yaml")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from `low` to `high`, or one of the `words`."""
+
+    low: int
+    high: int
+    words: tuple = ()
+
+    def __str__(self):
+        return " or ".join([f"a whole number from {self.low} to {self.high}", *self.words])
+
+    def parse(self, value):
+        if value in self.words and isinstance(value, str):
+            return value
+        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
+            raise ValueError
+        return value
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number from `low` to `high`. YAML reads 1e-05, as `dvc exp run -S` writes it, as text: it counts too."""
+
+    low: float
+    high: float
+
+    def __str__(self):
+        return f"a number from {self.low:g} to {self.high:g}"
+
+    def parse(self, value):
+        if isinstance(value, bool) or not self.low <= float(value) <= self.high:
+            raise ValueError
+        return float(value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words; true and false are words too."""
+
+    options: tuple
+
+    def __str__(self):
+        return "one of " + ", ".join(map(shown, self.options))
+
+    def parse(self, value):
+        if not any(value is option or (isinstance(option, str) and value == option) for option in self.options):
+            raise ValueError
+        return value
+
+
+@dataclass(frozen=True)
+class Text:
+    """Some text that is not empty."""
+
+    what: str
+
+    def __str__(self):
+        return self.what
+
+    def parse(self, value):
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError
+        return value
+
+
+YES_NO = Choice((True, False))
+ALLOWED = {
+    "dataset": Text("a folder of clips"),
+    "seed": Whole(0, 2**31 - 1),
+    "candidates": Whole(1, 200),
+    "store_size": Whole(32, 1024),
+    "frames": Whole(1, 200),
+    "draw": Choice(("segments", "random")),
+    "redraw": YES_NO,
+    "first5.use": Whole(1, 200, words=("all",)),
+    "all10.use": Whole(1, 200, words=("all",)),
+    "split.group": Text("auto, none, or a regular expression with one bracket"),
+    "split.test": Number(0.05, 0.8),
+    "split.val": Number(0.05, 0.8),
+    "split.folds": Whole(0, 1000),
+    "split.fold": Whole(0, 999),
+    "split.lists": Text("a folder"),
+    "split.list": Whole(1, 99),
+    "features.weights": Choice(("packaged", "torchvision", "none")),
+    "features.size": Whole(32, 1024),
+    "features.looks": Whole(0, 64),
+    "features.mirror": Choice(("auto", True, False)),
+    "features.precision": Choice(("float32", "bfloat16")),
+    "model.temporal": Choice(("lstm", "gru", "mean", "attention")),
+    "model.hidden": Whole(1, 4096),
+    "model.dropout": Number(0, 0.95),
+    "model.tied": YES_NO,
+    "model.tune": Whole(0, 19),
+    "train.epochs": Whole(1, 10000),
+    "train.patience": Whole(1, 10000),
+    "train.batch": Whole(1, 4096),
+    "train.lr": Number(1e-8, 10),
+    "train.tune_lr": Number(1e-8, 10),
+    "train.weight_decay": Number(0, 10),
+    "train.label_smoothing": Number(0, 0.9),
+    "train.clip_norm": Number(1e-3, 1e6),
+    "train.balance": Choice(("weights", "sampler", "none")),
+    "evaluate.subsets": Whole(1, 100),
+    "demo.actors": Whole(3, 1000),
+    "demo.takes": Whole(1, 100),
+}
+
+
+def read(*names, path=PARAMS):
+    """The settings of these top-level names, as attributes: read("seed", "train").train.epochs.
+
+    The whole file is checked, so that a mistake anywhere is found by the first stage that runs.
+    """
+    checked = check(load(path), path)
+    return SimpleNamespace(**{name: checked[name] for name in names})
+
+
+def load(path):
+    """The file as nested dicts, or an exit with one line."""
+    try:
+        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror or error}: run this from the project's folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SystemExit(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise SystemExit(f"{path}: expected settings such as 'frames: 10', found {shown(tree)}")
+    return tree
+
+
+def check(tree, path=PARAMS):
+    """The settings of `tree` with their types put right, groups such as `train` as namespaces."""
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{key}": below for key, below in value.items()})
+        else:
+            flat[str(name)] = value
+    parsed = {}
+    for key, allowed in ALLOWED.items():
+        if key not in flat:
+            likely = [k for k in flat if k not in ALLOWED and difflib.get_close_matches(k, [key])]
+            hint = f" (is {likely[0]} a misspelling of it?)" if likely else ""
+            raise SystemExit(f"{path}: {key} is missing: it takes {allowed}{hint}")
+        try:
+            parsed[key] = allowed.parse(flat[key])
+        except (ValueError, TypeError):
+            raise SystemExit(f"{path}: {key} is {shown(flat[key])}, but it takes {allowed}") from None
+    for key in flat:
+        if key not in ALLOWED:
+            likely = difflib.get_close_matches(key, ALLOWED, n=1)
+            hint = f": did you mean {likely[0]}?" if likely else ""
+            raise SystemExit(f"{path}: {key} is not a setting{hint}")
+    contradictions(parsed, path)
+    checked = {}
+    for key, value in parsed.items():
+        name, _, below = key.partition(".")
+        if below:
+            setattr(checked.setdefault(name, SimpleNamespace()), below, value)
+        else:
+            checked[name] = value
+    return checked
+
+
+def contradictions(s, path):
+    """Settings that are fine one by one and not together."""
+    rules = [
+        (s["frames"] > s["candidates"], "frames", f"no more than candidates ({s['candidates']})"),
+        (s["model.tied"] is False and s["model.tune"] == 0, "model.tied", "true unless model.tune is 1 or more"),
+        (s["split.test"] + s["split.val"] > 0.9, "split.val", "no more than 0.9 together with split.test"),
+        (s["split.folds"] == 1, "split.folds", "0, or 2 and more"),
+        (s["split.folds"] and s["split.fold"] >= s["split.folds"], "split.fold",
+         f"0 to {s['split.folds'] - 1}, for split.folds is {s['split.folds']}"),
+    ]  # fmt: skip
+    for approach in ("first5", "all10"):
+        use = s[f"{approach}.use"]
+        rules.append((use != "all" and use > s["frames"], f"{approach}.use", f"no more than frames ({s['frames']})"))
+    for broken, key, wanted in rules:
+        if broken:
+            raise SystemExit(f"{path}: {key} is {shown(s[key])}, but it must be {wanted}")
+
+
+def shown(value):
+    """A value as YAML writes it: true, null, 0.5, 'text'."""
+    return {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,104 @@
+"""Stored frames: JPEGs in tar files, one tar a clip in `.cache/` and sixteen shards in `data/frames/`.
+
+A clip's shard follows from its name, so that an added clip changes one shard; `tar tf` shows what is in it:
+"wave/anna/take 1.mp4/07.jpg" is candidate 7 of that clip.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+JPEG_QUALITY = 95
+
+
+def to_jpeg(frame):
+    """A BGR frame (height, width, 3) as JPEG bytes."""
+    return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def from_jpeg(jpeg):
+    """The BGR frame (height, width, 3) in JPEG bytes."""
+    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+
+
+def content_key(path, *settings):
+    """A name for what is made of a file: changes with its bytes, the settings and OpenCV's version."""
+    with open(path, "rb") as file:
+        key = hashlib.file_digest(file, "sha256")
+    key.update(json.dumps([cv2.__version__, *settings]).encode())
+    return key.hexdigest()[:40]
+
+
+def add_member(tar, name, content):
+    """One file in an open tar; owner, mode and time are fixed, so that equal frames make equal bytes."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def write_entry(path, measures, jpegs=()):
+    """One clip's entry in the cache: its measures (a dict that JSON can hold) and its JPEGs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    with tarfile.open(beside, "w", format=tarfile.PAX_FORMAT) as tar:
+        add_member(tar, "clip.json", json.dumps(measures, sort_keys=True).encode())
+        for number, jpeg in enumerate(jpegs):
+            add_member(tar, f"{number:02d}.jpg", jpeg)
+    beside.replace(path)
+
+
+def read_entry(path):
+    """An entry's measures and JPEGs; None if there is none or it is damaged."""
+    with contextlib.suppress(OSError, tarfile.TarError, ValueError, IndexError), tarfile.open(path) as tar:
+        members = [tar.extractfile(member).read() for member in tar]
+        return json.loads(members[0]), members[1:]
+    return None
+
+
+def shard_name(clip):
+    """The shard a clip stands in, by its name alone: "0.tar" to "f.tar"."""
+    return hashlib.sha256(clip.encode()).hexdigest()[0] + ".tar"
+
+
+class Frames:
+    """Read access to `data/frames/` by clip. Opens each shard once and remembers where each JPEG lies in it."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self._places = {}
+
+    def jpegs(self, clip, wanted=None):
+        """The JPEG bytes of a clip's candidates, all or the `wanted` positions, in that order."""
+        shard = self.folder / shard_name(clip)
+        if shard not in self._places:
+            self._places[shard] = self._index(shard)
+        places = self._places[shard].get(clip)
+        if places is None:
+            raise SystemExit(f"{shard}: holds no frames of {clip}: run `dvc repro frames`")
+        with open(shard, "rb") as file:
+            jpegs = []
+            for position in range(len(places)) if wanted is None else wanted:
+                offset, size = places[position]
+                file.seek(offset)
+                jpegs.append(file.read(size))
+        return jpegs
+
+    @staticmethod
+    def _index(shard):
+        """{clip: [(offset, size) of each candidate]} of a shard."""
+        places = {}
+        try:
+            with tarfile.open(shard) as tar:
+                for member in tar:
+                    clip = member.name.rpartition("/")[0]
+                    places.setdefault(clip, []).append((member.offset_data, member.size))
+        except (OSError, tarfile.TarError) as error:
+            raise SystemExit(f"{shard}: can't be read ({error}): run `dvc repro frames`") from None
+        return places

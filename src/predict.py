@@ -1,0 +1,84 @@
+"""Tool: which action a clip shows. Run: python src/predict.py CLIP|FOLDER … [--model models/all10/model.pt]
+
+Prints for each clip the likeliest actions with their probabilities, and after how many frames the answer settled. A
+file that can't be used is named on stderr, the others are done all the same, and the exit code is then 1.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from pathlib import Path
+
+from glimpse import clips, store, video
+from glimpse.inference import Recognizer, settled_after
+
+
+def files_in(given):
+    """The clips that the given paths name, themselves or in their folders, in order."""
+    for path in map(Path, given):
+        if path.is_dir():
+            yield from sorted(file for file in path.rglob("*") if clips.looks_like_a_clip(file))
+        else:
+            yield path
+
+
+def predict(recognizer, path):
+    """What the model says of one file: {clip, answer, settled_after, frames, probabilities}; raises Unreadable."""
+    kept = recognizer.kept
+    clip = video.read_clip(path, kept["candidates"], kept["store_size"])
+    beliefs = recognizer.believe(path.name, [store.to_jpeg(frame) for frame in clip.candidates])
+    ranked = sorted(zip(recognizer.actions, beliefs[-1].tolist()), key=lambda pair: -pair[1])
+    return {
+        "clip": str(path),
+        "action": ranked[0][0],
+        "settled_after": settled_after(beliefs),
+        "frames": len(beliefs),
+        "probabilities": dict(ranked),
+    }
+
+
+def as_text(answer, top):
+    """One line for people."""
+    likeliest = list(answer["probabilities"].items())[:top]
+    words = ", ".join(f"{action} {probability:.1%}" for action, probability in likeliest)
+    return f"{answer['clip']}: {words}; settled after {answer['settled_after']} of {answer['frames']} frames"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", nargs="+", metavar="CLIP|FOLDER")
+    parser.add_argument("--model", default="models/all10/model.pt")
+    parser.add_argument("--top", type=int, default=3, help="actions shown per clip")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line")
+    form.add_argument("--csv", action="store_true", help="a table with a column for each action")
+    asked = parser.parse_args()
+    recognizer = Recognizer(asked.model)
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    if asked.csv:
+        table.writerow(["clip", "action", "settled_after", "frames", *(f"p({name})" for name in recognizer.actions)])
+    done = bad = 0
+    for path in files_in(asked.clips):
+        try:
+            answer = predict(recognizer, path)
+        except video.Unreadable as reason:
+            print(f"{path}: {reason}", file=sys.stderr)
+            bad += 1
+            continue
+        done += 1
+        if asked.csv:
+            chances = [f"{answer['probabilities'][name]:.6f}" for name in recognizer.actions]
+            table.writerow([answer["clip"], answer["action"], answer["settled_after"], answer["frames"], *chances])
+        elif asked.json:
+            print(json.dumps(answer, ensure_ascii=False), flush=True)
+        else:
+            print(as_text(answer, max(1, asked.top)), flush=True)
+    if not done + bad:
+        raise SystemExit(f"{', '.join(asked.clips)}: no clips there")
+    if bad:
+        raise SystemExit(f"predict: {bad} of {done + bad} files could not be used, named above")
+
+
+if __name__ == "__main__":
+    main()

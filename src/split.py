@@ -1,0 +1,127 @@
+"""Stage `split`: which clips train, which choose the best epoch (val), and which are kept for the test.
+
+Reads data/clips.csv; data/labels.csv (clip,action: corrections), data/groups.csv (clip,group) and the official lists
+in `split.lists` if they hold anything. Writes data/split.csv: clip, action, group, part. Run: python src/split.py
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from glimpse.files import read_table, write_table
+from glimpse.groups import FEWEST, groups_of
+from glimpse.settings import read
+from glimpse.splitting import assign
+
+PARTS = ("train", "val", "test")
+
+
+def by_hand(path, column, clips):
+    """{clip: value} from a table that a person keeps, empty if there is none; a clip not in the data set is named."""
+    if not Path(path).exists():
+        return {}
+    table = read_table(path, ["clip", column])
+    twice = table["clip"][table["clip"].duplicated()]
+    if len(twice):
+        raise SystemExit(f"{path}: {twice.iloc[0]} stands there twice: one row a clip")
+    known = set(clips)
+    for clip, value in zip(table["clip"], table[column], strict=True):
+        if not value.strip():
+            raise SystemExit(f"{path}: {clip} has no {column}")
+        if clip not in known:
+            print(f"split: {path}: {clip} is not among the usable clips, its row does nothing")
+    return dict(zip(table["clip"], table[column], strict=True))
+
+
+def official(folder, number):
+    """The clips of an official list's train and test part, {clip: "train" | "test"}; empty if there are no lists."""
+    if not list(Path(folder).glob("trainlist*.txt")):
+        return {}
+    parts = {}
+    for part in ("train", "test"):
+        path = Path(folder, f"{part}list{number:02d}.txt")
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except OSError as error:
+            raise SystemExit(f"{path}: {error.strerror}: split.list is {number}, and both its lists are needed") from None
+        for line in filter(None, map(str.strip, lines)):
+            head, _, last = line.rpartition(" ")
+            clip = head if head and last.isdigit() else line  # train lists have the action's number behind the clip
+            if parts.setdefault(clip, part) != part:
+                raise SystemExit(f"{path}: {clip} stands in the train list too")
+    return parts
+
+
+def divide(table, test, val, folds, fold, lists, seed):
+    """The part of each row of `table` (clip, action, group): "train", "val", "test", or "" where the lists leave it out.
+
+    With `lists` {clip: part} the test part is theirs; with `folds` it is the groups of that fold; else a share.
+    Val is always taken from what is left, by group.
+    """
+    holdings = {}
+    for row in table.itertuples():
+        counts = holdings.setdefault(row.group, {})
+        counts[row.action] = counts.get(row.action, 0) + 1
+    if lists:
+        listed = table["clip"].map(lambda clip: lists.get(clip, ""))
+        left = table[listed == "train"]
+        parts = divide(left, 0, val, 0, 0, {}, seed) if len(left) else pd.Series(dtype=str)
+        return listed.where(listed != "train", parts.reindex(table.index))
+    if folds:
+        fold_of = assign(holdings, {number: 1 / folds for number in range(folds)}, f"{seed} folds")
+        rest = {group: held for group, held in holdings.items() if fold_of[group] != fold}
+        part_of = dict.fromkeys(holdings, "test") | assign(rest, {"train": 1 - val, "val": val}, seed)
+    else:
+        shares = {"train": 1 - test - val, "val": val, "test": test}
+        part_of = assign(holdings, {part: share for part, share in shares.items() if share}, seed)
+    return table["group"].map(part_of)
+
+
+def check(table):
+    """Every part must have every action, and every action groups enough; else one line that names what lacks."""
+    groups = table.groupby("action")["group"].nunique()
+    few = [f"{action} ({count})" for action, count in groups.items() if count < FEWEST]
+    if few:
+        raise SystemExit(
+            f"split: fewer than {FEWEST} groups in {', '.join(few)}: a group stands for one person or source and is "
+            "never split, so train, val and test need one each. Add clips of others, or set split.group"
+        )
+    lacking = [
+        f"{part} lacks {', '.join(missing)}"
+        for part in PARTS
+        if (missing := sorted(set(table["action"]) - set(table["action"][table["part"] == part])))
+    ]
+    if lacking:
+        raise SystemExit(f"split: {'; '.join(lacking)}: add clips of other groups, or change split.test, val or folds")
+
+
+def main():
+    settings = read("seed", "split")
+    rule = settings.split
+    table = read_table("data/clips.csv", ["clip", "action", "folder"])[["clip", "action", "folder"]]
+    groups, words = groups_of(table.itertuples(), rule.group, by_hand("data/groups.csv", "group", table["clip"]))
+    table["group"] = groups
+    labels = by_hand("data/labels.csv", "action", table["clip"])
+    table["action"] = [labels.get(clip, action) for clip, action in zip(table["clip"], table["action"], strict=True)]
+    lists = official(rule.lists, rule.list)
+    if lists and rule.folds:
+        raise SystemExit(f"params.yaml: split.folds is {rule.folds}, but {rule.lists} has official lists: use one")
+    table["part"] = divide(table, rule.test, rule.val, rule.folds, rule.fold, lists, settings.seed)
+    print(f"split: groups by {words}: {table['group'].nunique()} groups of {len(table)} clips")
+    if lists:
+        unused = int((table["part"] == "").sum())
+        absent = len(set(lists) - set(table["clip"]))
+        print(f"split: official list {rule.list:02d}; clips in no list: {unused}, listed clips not here: {absent}")
+        table = table[table["part"] != ""]
+    counts = table.groupby(["action", "part"]).agg(clips=("clip", "size"), groups=("group", "nunique"))
+    shown = counts.apply(lambda row: f"{row.clips} ({row.groups})", axis=1).unstack(fill_value="-")
+    print("clips (groups) per action and part:")
+    print(shown.reindex(columns=PARTS, fill_value="-").to_string(), flush=True)
+    check(table)
+    write_table("data/split.csv", table[["clip", "action", "group", "part"]])
+    sizes = ", ".join(f"{part} {(table['part'] == part).sum()}" for part in PARTS)
+    print(f"split: {sizes} clips in data/split.csv")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What several tests need: made-up clips with known frames, and a small project taken through all its stages."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+import demo
+import evaluate
+import features
+import frames
+import split
+import train
+
+ROOT = Path(__file__).parents[1]
+SMALL = {"demo.actors": 8, "demo.takes": 1, "features.looks": 1, "features.size": 128, "train.epochs": 40}
+
+
+def grey_levels(count):
+    """Grey levels that survive compression apart from each other: the n-th frame of a made-up clip."""
+    return np.linspace(20, 235, count).round().astype(int)
+
+
+def write_clip(path, levels, width=64, height=48, fps=25):
+    """A Motion JPEG clip of plain grey frames, with a lighter right third so that left and right differ."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height))
+    assert writer.isOpened()
+    for level in levels:
+        frame = np.full((height, width, 3), level, np.uint8)
+        frame[:, width * 2 // 3 :] = min(255, level + 20)
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def write_params(folder, **changes):
+    """params.yaml in `folder`: the project's own, with changes such as {"train.epochs": 2}."""
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for key, value in changes.items():
+        name, _, below = key.partition(".")
+        if below:
+            tree[name][below] = value
+        else:
+            tree[name] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(tree))
+
+
+STAGES = {"demo": demo, "frames": frames, "split": split, "features": features, "train": train, "evaluate": evaluate}
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    """Run a stage's main() in a folder, as DVC would: stage(folder, "train", "first5")."""
+
+    def run(folder, name, *arguments):
+        with monkeypatch.context() as patch:
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", [f"{name}.py", *arguments])
+            STAGES[name].main()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A small project, all stages done: 8 actors, one take of each action. Read only; copy it to change it."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_params(folder, **SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, *arguments in (
+            ["demo"], ["frames"], ["split"], ["features"], ["train", "first5"], ["train", "all10"], ["evaluate"],
+        ):  # fmt: skip
+            patch.setattr(sys, "argv", [f"{name}.py", *arguments])
+            STAGES[name].main()
+    return folder
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A copy of the small project that a test may change."""
+    return Path(shutil.copytree(trained, tmp_path / "copied"))

@@ -1,0 +1,61 @@
+"""Which frames are looked at: cases worked out by hand."""
+
+import numpy as np
+import pytest
+
+from glimpse.sampling import draw, evenly, keyed_rng, reading
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "positions"),
+    [
+        (10, 5, [1, 3, 5, 7, 9]),
+        (5, 5, [0, 1, 2, 3, 4]),
+        (3, 6, [0, 0, 1, 1, 2, 2]),
+        (1, 4, [0, 0, 0, 0]),
+        (100, 1, [50]),
+        (7, 3, [1, 3, 5]),
+        (20, 10, [1, 3, 5, 7, 9, 11, 13, 15, 17, 19]),
+    ],
+)
+def test_evenly_takes_the_middle_of_each_stretch(count, wanted, positions):
+    assert evenly(count, wanted).tolist() == positions
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_no_frames_is_an_error(count):
+    with pytest.raises(ValueError, match="no frames"):
+        evenly(count, 5)
+
+
+@pytest.mark.parametrize(("candidates", "frames"), [(20, 10), (20, 7), (20, 20), (5, 1), (1, 1)])
+def test_segments_draw_one_from_each_stretch_in_time_order(candidates, frames):
+    drawn = draw(candidates, frames, "segments", np.random.default_rng(0), 500)
+    edges = np.arange(frames + 1) * candidates // frames
+    assert drawn.shape == (500, frames)
+    assert ((drawn >= edges[:-1]) & (drawn < edges[1:])).all()
+    assert all(set(drawn[:, n]) == set(range(edges[n], edges[n + 1])) for n in range(frames))  # each can come
+
+
+@pytest.mark.parametrize(("candidates", "frames"), [(20, 10), (20, 20), (3, 1)])
+def test_random_draws_any_frames_once_in_time_order(candidates, frames):
+    drawn = draw(candidates, frames, "random", np.random.default_rng(0), 2000)
+    assert (np.diff(drawn, axis=1) > 0).all()
+    shares = np.bincount(drawn.ravel(), minlength=candidates) / 2000
+    assert abs(shares - frames / candidates).max() < 0.05  # each candidate as often as any other
+
+
+def test_a_reading_stays_the_same_and_random_ones_differ_between_clips():
+    assert reading(20, 10, "segments", 0, "a/x.avi").tolist() == evenly(20, 10).tolist()
+    first = reading(20, 10, "random", 0, "a/x.avi")
+    assert first.tolist() == reading(20, 10, "random", 0, "elsewhere/x.avi").tolist()
+    assert first.tolist() != reading(20, 10, "random", 0, "a/y.avi").tolist()
+    assert first.tolist() != reading(20, 10, "random", 1, "a/x.avi").tolist()
+
+
+def test_a_keyed_generator_depends_on_its_seed_and_key_alone():
+    def number(*key):
+        return keyed_rng(*key).integers(2**40)
+
+    assert number(0, "a", 1) == number(0, "a", 1)
+    assert len({number(0, "a", 1), number(0, "a", 2), number(1, "a", 1), number(0, "a1")}) == 4
