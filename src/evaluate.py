@@ -90,12 +90,13 @@ def main():
     settings = read("seed", "evaluate")
     names, parts = load_parts()
     features, frames = np.load("data/features.npy", mmap_mode="r"), Frames("data/frames")
-    test, beliefs, metrics = parts["test"], {}, {"n": len(parts["test"].clips)}
+    test, beliefs, used, metrics = parts["test"], {}, set(), {"n": len(parts["test"].clips)}
     for approach in APPROACHES:
         path = f"models/{approach}/model.pt"
         recognizer = Recognizer(path)
         if recognizer.actions != names:
             raise SystemExit(f"{path}: trained on other actions ({', '.join(recognizer.actions)}): run `dvc repro`")
+        used.add(recognizer.use)
         beliefs[approach] = {part: beliefs_of(recognizer, held, features, frames) for part, held in parts.items()}
         metrics[approach] = {k: round(v, 4) for k, v in scores(beliefs[approach]["test"][:, -1], test.actions).items()}
         table = answers(beliefs[approach]["test"], test, names)
@@ -107,6 +108,8 @@ def main():
     with whole("metrics/test.json") as file:
         file.write(json.dumps(metrics, indent=2) + "\n")
 
+    if len(used) == 1:
+        print(f"evaluate: both approaches read the same {used.pop()} frames")
     print(f"evaluate: {metrics['n']} test clips of {len(set(test.groups))} groups that no training has seen")
     for approach in APPROACHES:
         held, mean = metrics[approach], seen[f"{approach}_accuracy"].mean()

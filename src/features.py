@@ -27,13 +27,14 @@ from glimpse.store import Frames
 
 CACHE = Path(".cache/features")
 PIECE = 10  # frames a core takes at a time
+SEED = 0  # of the looks: not the setting, so that trainings with other seeds share them
 
 
 class Looks(Dataset):
     """All looks of a clip at a time: uint8 (1 + looks, candidates, size, size, 3)."""
 
-    def __init__(self, frames, clips, size, looks, mirror, seed):
-        self.frames, self.clips, self.size, self.looks, self.seed = frames, clips, size, looks, seed
+    def __init__(self, frames, clips, size, looks, mirror):
+        self.frames, self.clips, self.size, self.looks = frames, clips, size, looks
         self.change = transform(size, mirror)
 
     def __len__(self):
@@ -42,7 +43,7 @@ class Looks(Dataset):
     def __getitem__(self, row):
         clip = self.clips[row]
         jpegs = self.frames.jpegs(clip)
-        augmented = [augmented_look(jpegs, self.change, self.seed, clip, look) for look in range(self.looks)]
+        augmented = [augmented_look(jpegs, self.change, SEED, clip, look) for look in range(self.looks)]
         return torch.from_numpy(np.stack([clean_look(jpegs, self.size), *augmented]))
 
 
@@ -64,8 +65,7 @@ def look_at(loader, run, cores):
 
 
 def main():
-    settings = read("seed", "features")
-    chosen = settings.features
+    chosen = read("features").features
     table = read_table("data/clips.csv", ["clip", "action"])
     clips, frames = table["clip"].tolist(), Frames("data/frames")
     mirror = mirror_allowed(chosen.mirror, table["action"].unique())
@@ -74,12 +74,12 @@ def main():
     device = pick_device()
     torch.set_num_threads(1)  # clips are looked at side by side instead
     versions = [cv2.__version__, torchvision.__version__, torch.__version__, onnxruntime.__version__, device.type]
-    parts = [chosen.weights, chosen.size, chosen.looks, mirror, chosen.precision, settings.seed, *versions]
+    parts = [chosen.weights, chosen.size, chosen.looks, mirror, chosen.precision, *versions]
     entries = [entry_of(clip, frames.jpegs(clip), *parts) for clip in clips]
     todo = [row for row, entry in enumerate(entries) if not entry.exists()]
     if todo:
-        run = frozen(load_backbone(pretrained(chosen.weights, settings.seed)), device, chosen.precision)
-        wanted = Looks(frames, [clips[row] for row in todo], chosen.size, chosen.looks, mirror, settings.seed)
+        run = frozen(load_backbone(pretrained(chosen.weights)), device, chosen.precision)
+        wanted = Looks(frames, [clips[row] for row in todo], chosen.size, chosen.looks, mirror)
         cores = os.cpu_count() or 1
         loader = DataLoader(wanted, batch_size=None, num_workers=cores)
         looked = look_at(loader, run, cores if device.type == "cpu" else 1)
@@ -92,7 +92,7 @@ def main():
         np.lib.format.write_array_header_1_0(file, header)
         for entry in entries:
             file.write(np.load(entry).tobytes())
-    print(f"features: {shape[0]} clips x {shape[1]} looks x {shape[2]} frames in data/features.npy, {len(todo)} clips new")
+    print(f"features: {shape[0]} clips x {shape[1]} looks x {shape[2]} frames, {len(todo)} clips new, in data/features.npy")
 
 
 if __name__ == "__main__":

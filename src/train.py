@@ -164,7 +164,7 @@ def build(s, actions, use):
     model = s.model
     temporal = Temporal(model.temporal, WIDTH, model.hidden, actions, model.dropout)
     trained = [{"params": list(temporal.parameters()), "lr": s.train.lr}]
-    weights = pretrained(s.features.weights, s.seed)
+    weights = pretrained(s.features.weights)
     if not model.tune:
         return temporal, trained, weights
     backbones = [load_backbone(weights) for _ in range(1 if model.tied else use)]
@@ -206,7 +206,7 @@ def main():
         "backbones": backbones,
         "state": state,
         "best": best,
-        "versions": {module.__name__: module.__version__ for module in (cv2, np, torch, torchvision)},
+        "versions": {module.__name__: str(module.__version__) for module in (cv2, np, torch, torchvision)},
     }
     contents |= {"seed": s.seed, "candidates": s.candidates, "store_size": s.store_size, "frames": s.frames}
     contents |= {"draw": s.draw, "size": s.features.size, "tune": s.model.tune, "precision": s.features.precision}

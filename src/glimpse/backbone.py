@@ -45,15 +45,16 @@ class Backbone(nn.Module):
         return self
 
 
-def pretrained(weights, seed):
-    """The state dict of `Backbone.features`: `packaged`, `torchvision` (its own download) or `none` (random)."""
+def pretrained(weights):
+    """The state dict of `Backbone.features`: `packaged`, `torchvision` (its own download) or `none` (at random,
+    always the same)."""
     if weights == "packaged":
         return packaged_weights()
     if weights == "torchvision":
         full = MobileNet_V2_Weights.IMAGENET1K_V2.get_state_dict(progress=False, check_hash=True)
         return {key.removeprefix("features."): value for key, value in full.items() if key.startswith("features.")}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         return mobilenet_v2(weights=None).features.state_dict()
 
 

@@ -40,9 +40,10 @@ class Temporal(nn.Module):
             frames = torch.arange(1, seen.shape[1] + 1, device=seen.device)
             summary = seen.cumsum(1) / frames[:, None]
         else:
-            scores = self.score(seen)  # (clips, frames, 1)
-            weights = (scores - scores.amax(1, keepdim=True)).exp()
-            summary = (weights * seen).cumsum(1) / weights.cumsum(1)
+            frames = seen.shape[1]
+            scores = self.score(seen).transpose(1, 2).expand(-1, frames, -1)  # (clips, after this frame, of this frame)
+            later = torch.ones(frames, frames, dtype=torch.bool, device=seen.device).triu(1)
+            summary = scores.masked_fill(later, -torch.inf).softmax(2) @ seen
         return self.answer(self.drop(summary))
 
 
@@ -79,7 +80,7 @@ def load(path):
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror or error}: run `dvc repro` to train it") from None
     except Exception as error:  # torch raises many kinds for bytes that are no model, or that hold code
-        raise SystemExit(f"{path}: not a model of Glimpse: {str(error).splitlines()[0]}") from None
+        raise SystemExit(f"{path}: not a model of Glimpse, or damaged ({type(error).__name__})") from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise SystemExit(f"{path}: not a model of this version of Glimpse (format {FORMAT}): train it again")
     return contents

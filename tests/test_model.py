@@ -1,0 +1,82 @@
+"""The model goes forward only, keeps order where it should, and its file holds data and no code."""
+
+import pickle
+
+import pytest
+import torch
+
+from glimpse import model
+from glimpse.model import Temporal
+
+KINDS = ["lstm", "gru", "mean", "attention"]
+
+
+def temporal(kind):
+    torch.manual_seed(0)
+    return Temporal(kind, 16, 8, 3, 0.5).eval()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_belief_after_a_frame_depends_on_the_frames_so_far(kind):
+    network, features = temporal(kind), torch.randn(2, 6, 16)
+    whole = network(features)
+    assert whole.shape == (2, 6, 3)
+    for frames in (1, 3, 6):
+        assert torch.allclose(network(features[:, :frames]), whole[:, :frames], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_order_matters_to_what_reads_in_order_and_to_nothing_else(kind):
+    network, features = temporal(kind), torch.randn(2, 6, 16)
+    same = torch.allclose(network(features.flip(1))[:, -1], network(features)[:, -1], atol=1e-5)
+    assert same == (kind in ("mean", "attention"))
+
+
+def test_attention_of_equal_scores_is_the_mean_and_large_scores_do_not_overflow():
+    network, features = temporal("attention"), torch.randn(2, 6, 16)
+    mean = temporal("mean")
+    mean.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("score")})
+    torch.nn.init.zeros_(network.score.weight)
+    assert torch.allclose(network(features), mean(features), atol=1e-6)
+    torch.nn.init.constant_(network.score.weight, 1e4)
+    assert network(features).isfinite().all()
+
+
+def test_what_is_saved_is_loaded_and_its_bytes_do_not_depend_on_the_place(tmp_path):
+    contents = {"actions": ["a", "b"], "state": {"w": torch.arange(3.0)}}
+    for folder in ("one", "two"):
+        model.save(tmp_path / folder / f"{folder}.pt", contents)
+    assert (tmp_path / "one/one.pt").read_bytes() == (tmp_path / "two/two.pt").read_bytes()
+    loaded = model.load(tmp_path / "one/one.pt")
+    assert loaded["actions"] == ["a", "b"] and torch.equal(loaded["state"]["w"], torch.arange(3.0))
+
+
+class Harmful:
+    """Something that would run code when unpickled."""
+
+    def __reduce__(self):
+        return (open, ("harm", "w"))
+
+
+@pytest.mark.parametrize("make", [
+    lambda path: None,
+    lambda path: path.write_bytes(b""),
+    lambda path: path.write_bytes(b"no model"),
+    lambda path: torch.save({"format": 0}, path),
+    lambda path: torch.save([1, 2], path),
+    lambda path: path.write_bytes(pickle.dumps(Harmful())),
+    lambda path: torch.save({"format": 1, "x": Harmful()}, path),
+])  # fmt: skip
+def test_a_file_that_is_no_model_is_refused_in_one_line_and_nothing_runs(tmp_path, monkeypatch, make):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "model.pt")
+    with pytest.raises(SystemExit, match=r"model\.pt") as stop:
+        model.load(tmp_path / "model.pt")
+    assert "\n" not in str(stop.value) and not (tmp_path / "harm").exists()
+
+
+def test_a_truncated_model_is_refused(tmp_path):
+    model.save(tmp_path / "model.pt", {"state": {"w": torch.randn(1000)}})
+    (tmp_path / "model.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:2000])
+    with pytest.raises(SystemExit, match="not a model of Glimpse, or damaged"):
+        model.load(tmp_path / "model.pt")

@@ -1,0 +1,148 @@
+"""Training: it can learn by heart, it learns nothing from nothing, and the same settings make the same bytes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import write_params
+
+from glimpse import model
+from glimpse.inference import Recognizer, settled_after
+from glimpse.parts import load_parts
+from train import loss_of, weight_of
+
+
+def test_settings_reach_the_model_file(trained):
+    for approach, use in (("first5", 5), ("all10", 10)):
+        kept = model.load(trained / f"models/{approach}/model.pt")
+        assert kept["actions"] == ["lift", "lower", "sit_down", "stand_up", "wave"]
+        assert (kept["approach"], kept["use"], kept["frames"], kept["candidates"]) == (approach, use, 10, 20)
+        assert len(kept["backbones"]) == 1 and len(kept["backbones"][0]) == 312
+        plain = torch.load(trained / f"models/{approach}/model.pt", weights_only=True)
+        assert type(plain) is dict
+
+
+def test_the_best_epoch_has_the_highest_val_accuracy_then_the_lowest_val_loss(trained):
+    for approach in ("first5", "all10"):
+        history = pd.read_csv(trained / f"models/{approach}/history.csv")
+        assert history["epoch"].tolist() == list(range(1, len(history) + 1))
+        best = history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True]).iloc[0]
+        kept = model.load(trained / f"models/{approach}/model.pt")["best"]
+        assert kept["epoch"] == best["epoch"] and kept["val_accuracy"] == pytest.approx(best["val_accuracy"], abs=1e-6)
+
+
+def test_reversing_the_frames_swaps_sitting_down_and_standing_up(trained):
+    recognizer = Recognizer(trained / "models/all10/model.pt")
+    features = np.load(trained / "data/features.npy")
+    table = pd.read_csv(trained / "data/clips.csv")
+    swapped = {"sit_down": "stand_up", "stand_up": "sit_down"}
+    forward, backward = [], []
+    for row, (clip, action) in enumerate(zip(table["clip"], table["action"], strict=True)):
+        if action in swapped:
+            read = features[row, 0, recognizer.positions(clip)]
+            answers = [recognizer.actions[recognizer.believe_features(one)[-1].argmax()] for one in (read, read[::-1])]
+            forward.append(answers[0] == action)
+            backward.append(answers[1] == swapped[action])
+    assert len(forward) == 16 and np.mean(forward) >= 0.85 and np.mean(backward) >= 0.85
+
+
+def relabel(folder, rows):
+    """Give the clips of split.csv other actions and parts: rows of (clip, action, part)."""
+    table = pd.DataFrame([(clip, action, clip, part) for clip, action, part in rows])
+    table.to_csv(folder / "data/split.csv", index=False, header=["clip", "action", "group", "part"])
+
+
+def small(folder, **changes):
+    """The small project's settings with changes."""
+    tree = yaml.safe_load((folder / "params.yaml").read_text())
+    kept = {"features.looks": tree["features"]["looks"], "features.size": tree["features"]["size"]}
+    write_params(folder, **(kept | changes))
+
+
+@pytest.mark.parametrize("temporal", ["lstm", "gru", "mean", "attention"])
+def test_four_clips_are_learnt_by_heart(copied, stage, temporal):
+    names, parts = load_parts(copied / "data/clips.csv", copied / "data/split.csv")
+    of = {action: parts["train"].clips[list(parts["train"].actions).index(n)] for n, action in enumerate(names)}
+    chosen = [(of[a], a) for a in ("lift", "wave", "sit_down", "stand_up")]
+    relabel(copied, [(clip, action, part) for clip, action in chosen for part in ("train", "val")])
+    small(copied, **{"model.temporal": temporal, "train.epochs": 60, "train.patience": 60, "first5.use": 10})
+    stage(copied, "train", "first5")
+    history = pd.read_csv(copied / "models/first5/history.csv")
+    assert history["val_accuracy"].max() == 1.0  # in the clean look, of clips trained on in both
+
+
+def test_shuffled_labels_fall_to_chance(copied, stage):
+    """Labels dealt at random over the clips can't be told on clips held out; more than luck would be a leak."""
+    table = pd.read_csv(copied / "data/split.csv")
+    table["action"] = np.random.default_rng(0).permutation(table["action"])
+    rows = [(r.clip, r.action, "val" if r.part == "test" else r.part) for r in table.itertuples()]
+    relabel(copied, rows)
+    small(copied, **{"train.epochs": 15, "model.temporal": "mean"})
+    stage(copied, "train", "all10")
+    last = pd.read_csv(copied / "models/all10/history.csv")["val_accuracy"].iloc[-5:].mean()
+    n = sum(part == "val" for _, _, part in rows)
+    assert last < 0.2 + 3 * (0.2 * 0.8 / n) ** 0.5  # chance and three standard errors
+
+
+def test_the_same_settings_make_the_same_bytes_and_another_seed_does_not(copied, stage):
+    small(copied, **{"train.epochs": 3})
+    made = []
+    for seed in (0, 0, 1):
+        small(copied, **{"train.epochs": 3, "seed": seed})
+        stage(copied, "train", "first5")
+        made.append([(copied / f"models/first5/{name}").read_bytes() for name in ("model.pt", "history.csv")])
+    assert made[0] == made[1] and made[0] != made[2]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_tuned_backbone_trains_from_stored_frames(copied, stage, tied):
+    changes = {"model.tune": 2, "model.tied": tied, "train.epochs": 2, "frames": 4, "first5.use": 3}
+    small(copied, **changes)
+    stage(copied, "train", "first5")
+    kept = model.load(copied / "models/first5/model.pt")
+    frozen = model.load(copied / "models/all10/model.pt")["backbones"][0]
+    assert len(kept["backbones"]) == (1 if tied else 3)
+    for state in kept["backbones"]:
+        moved = {key.split(".")[0] for key in state if not torch.equal(state[key], frozen[key])}
+        assert moved == {"17", "18"}
+    if not tied:
+        first, second = (state["18.0.weight"] for state in kept["backbones"][:2])
+        assert not torch.equal(first, second)
+
+
+def test_the_original_study_trains(copied, stage):
+    """Random frames drawn once per clip, a MobileNet of its own for every frame, all of them tuned, and an LSTM."""
+    study = {"draw": "random", "redraw": False, "model.tied": False, "model.tune": 19, "split.group": "none"}
+    small(copied, **study, **{"frames": 3, "first5.use": 2, "train.epochs": 1, "features.size": 64})
+    for approach in ("first5", "all10"):
+        stage(copied, "train", approach)
+    stage(copied, "evaluate")
+    kept = model.load(copied / "models/all10/model.pt")
+    assert len(kept["backbones"]) == 3 and kept["draw"] == "random" and kept["tune"] == 19
+
+
+@pytest.mark.parametrize("balance", ["weights", "sampler", "none"])
+def test_every_way_to_balance_trains(copied, stage, balance):
+    small(copied, **{"train.balance": balance, "train.epochs": 1})
+    stage(copied, "train", "first5")
+
+
+def test_weights_make_few_clips_count_as_much_as_many():
+    actions = np.array([0] * 8 + [1] * 2)
+    weight = weight_of(actions, 2, "weights")
+    assert (weight[0] * 8).item() == pytest.approx((weight[1] * 2).item())
+    assert weight_of(actions, 2, "none") is None
+
+
+def test_the_loss_is_the_cross_entropy_where_every_belief_is_the_same():
+    logits, target = torch.tensor([[2.0, 0.0], [0.5, 1.0]]), torch.tensor([0, 1])
+    expected = torch.nn.functional.cross_entropy(logits, target)
+    assert loss_of(logits[:, None].expand(-1, 4, -1), target).item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize(
+    ("answers", "settled"), [([0, 0, 0], 1), ([1, 0, 0], 2), ([0, 1, 0], 3), ([1, 0, 1, 1], 3), ([2], 1)]
+)
+def test_an_answer_has_settled_when_it_no_longer_changes(answers, settled):
+    assert settled_after(np.eye(3)[answers]) == settled
