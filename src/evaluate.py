@@ -14,8 +14,8 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from glimpse.files import whole, write_table
 from glimpse.inference import Recognizer, settled_after
 from glimpse.parts import load_parts
-from glimpse.settings import read
 from glimpse.sampling import keyed_rng
+from glimpse.settings import read
 from glimpse.store import Frames
 
 APPROACHES = ("first5", "all10")

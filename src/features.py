@@ -92,7 +92,8 @@ def main():
         np.lib.format.write_array_header_1_0(file, header)
         for entry in entries:
             file.write(np.load(entry).tobytes())
-    print(f"features: {shape[0]} clips x {shape[1]} looks x {shape[2]} frames, {len(todo)} clips new, in data/features.npy")
+    size = f"{shape[0]} clips ({len(todo)} new) x {shape[1]} looks x {shape[2]} frames"
+    print(f"features: {size} in data/features.npy")
 
 
 if __name__ == "__main__":

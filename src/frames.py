@@ -6,7 +6,6 @@ data/rejected.csv (a row per file that isn't one, with the reason). Run: python 
 
 import argparse
 import os
-import tarfile
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -85,7 +84,7 @@ def write_shards(folder, names, entries):
     for name, entry in sorted(zip(names, entries, strict=True)):
         shards.setdefault(store.shard_name(name), []).append((name, entry))
     for shard, held in shards.items():
-        with whole(folder / shard, "wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        with whole(folder / shard, "wb") as file, store.new_tar(file) as tar:
             for name, entry in held:
                 for number, jpeg in enumerate(store.read_entry(entry)[1]):
                     store.add_member(tar, f"{name}/{number:02d}.jpg", jpeg)

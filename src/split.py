@@ -43,7 +43,7 @@ def official(folder, number):
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except OSError as error:
-            raise SystemExit(f"{path}: {error.strerror}: split.list is {number}, and both its lists are needed") from None
+            raise SystemExit(f"{path}: {error.strerror}: both lists of split.list {number} are needed") from None
         for line in filter(None, map(str.strip, lines)):
             head, _, last = line.rpartition(" ")
             clip = head if head and last.isdigit() else line  # train lists have the action's number behind the clip
@@ -53,7 +53,7 @@ def official(folder, number):
 
 
 def divide(table, test, val, folds, fold, lists, seed):
-    """The part of each row of `table` (clip, action, group): "train", "val", "test", or "" where the lists leave it out.
+    """The part of each row of `table` (clip, action, group): train, val or test, "" where the lists leave it out.
 
     With `lists` {clip: part} the test part is theirs; with `folds` it is the groups of that fold; else a share.
     Val is always taken from what is left, by group.

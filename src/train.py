@@ -212,7 +212,7 @@ def main():
     contents |= {"draw": s.draw, "size": s.features.size, "tune": s.model.tune, "precision": s.features.precision}
     save(f"models/{approach}/model.pt", contents)
     write_table(f"models/{approach}/history.csv", pd.DataFrame(rows).round(6))
-    print(f"train-{approach}: epoch {best['epoch']} of {len(rows)} is the best, val accuracy {best['val_accuracy']:.4f}")
+    print(f"train-{approach}: best is epoch {best['epoch']} of {len(rows)}, val accuracy {best['val_accuracy']:.4f}")
 
 
 def below(state, prefix):

@@ -1,4 +1,4 @@
-"""The backbone: the packaged weights are torchvision's network, frozen it stays as it is, and every way to run it agrees."""
+"""The backbone: its weights are what they claim, frozen it stays as it is, and every way to run it agrees."""
 
 from importlib import metadata
 

@@ -36,7 +36,8 @@ def test_augmentation_moves_all_frames_of_a_clip_together(seed):
 
 def test_a_look_follows_from_its_seed_clip_and_number_alone():
     jpegs, change = [to_jpeg(picture())], transform(32, mirror=True)
-    looks = {key: augmented_look(jpegs, change, *key).tobytes() for key in [(0, "a", 1), (0, "a", 2), (0, "b", 1), (1, "a", 1)]}
+    keys = [(0, "a", 1), (0, "a", 2), (0, "b", 1), (1, "a", 1)]
+    looks = {key: augmented_look(jpegs, change, *key).tobytes() for key in keys}
     assert len(set(looks.values())) == 4
     assert looks[0, "a", 1] == augmented_look(jpegs, change, 0, "a", 1).tobytes()
 

@@ -52,7 +52,10 @@ def frozen(backbone, device, precision):
 
 
 def to_onnx(backbone):
-    """A folded `Backbone` as the bytes of an ONNX model: "frames" (n, height, width, 3) uint8 -> "features" (n, 1280)."""
+    """A folded `Backbone` as the bytes of an ONNX model.
+
+    Its input is "frames", uint8 (n, height, width, 3), its output "features", float32 (n, 1280).
+    """
     nodes, constants = [], []
 
     def constant(tensor):

@@ -9,7 +9,7 @@ from glimpse.files import read_table
 
 @dataclass
 class Part:
-    """The clips of one part, their groups, their rows in clips.csv (and so in features.npy), and their actions' numbers."""
+    """The clips of one part: their groups, rows in clips.csv (and so in features.npy), and numbers of actions."""
 
     clips: list
     groups: list

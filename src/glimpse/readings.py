@@ -10,7 +10,7 @@ from glimpse.sampling import draw, keyed_rng, reading
 
 
 class Draws:
-    """Which candidates and which look each clip is read in; in training anew in every epoch (`redraw`) or once for all."""
+    """Which candidates and which look of each clip are read; in training drawn in every epoch (`redraw`) or once."""
 
     def __init__(self, clips, candidates, frames, use, how, looks, redraw, seed):
         self.clips, self.seed, self.redraw = clips, seed, redraw

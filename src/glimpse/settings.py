@@ -198,4 +198,6 @@ def contradictions(s, path):
 
 def shown(value):
     """A value as YAML writes it: true, null, 0.5, 'text'."""
-    return {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)

@@ -8,12 +8,13 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import tarfile
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from glimpse.files import whole
 
 JPEG_QUALITY = 95
 
@@ -36,6 +37,11 @@ def content_key(path, *settings):
     return key.hexdigest()[:40]
 
 
+def new_tar(file):
+    """A tar that writes to an open file; in a format that takes names of any length and alphabet."""
+    return tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
+
+
 def add_member(tar, name, content):
     """One file in an open tar; owner, mode and time are fixed, so that equal frames make equal bytes."""
     member = tarfile.TarInfo(name)
@@ -45,13 +51,10 @@ def add_member(tar, name, content):
 
 def write_entry(path, measures, jpegs=()):
     """One clip's entry in the cache: its measures (a dict that JSON can hold) and its JPEGs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    with tarfile.open(beside, "w", format=tarfile.PAX_FORMAT) as tar:
+    with whole(path, "wb") as file, new_tar(file) as tar:
         add_member(tar, "clip.json", json.dumps(measures, sort_keys=True).encode())
         for number, jpeg in enumerate(jpegs):
             add_member(tar, f"{number:02d}.jpg", jpeg)
-    beside.replace(path)
 
 
 def read_entry(path):
