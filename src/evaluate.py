@@ -25,8 +25,8 @@ def beliefs_of(recognizer, part, features, frames):
     """What a model believes of each clip of a part after each frame: probabilities (clips, use, actions)."""
     if recognizer.tuned:
         return np.stack([recognizer.believe(clip, frames.jpegs(clip)) for clip in part.clips])
-    picked = (features[row, 0, recognizer.positions(clip)] for row, clip in zip(part.rows, part.clips))
-    return np.stack([recognizer.believe_features(one) for one in picked])
+    positions = np.stack([recognizer.positions(clip) for clip in part.clips])
+    return recognizer.believe_features(features[part.rows[:, None], 0, positions])
 
 
 def scores(probabilities, actions):

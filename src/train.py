@@ -7,6 +7,7 @@ models/<approach>/model.pt, which holds all that inference needs, and history.cs
 import argparse
 import copy
 import os
+import sys
 
 import cv2
 import numpy as np
@@ -104,6 +105,7 @@ def fit(network, loader_of, val_loader, weight, trained, settings, device, preci
             f"epoch {epoch:3d}  train: loss {loss:.4f}, accuracy {accuracy:.4f}  "
             f"val: loss {val_loss:.4f}, accuracy {val_accuracy:.4f}{'  best so far' if better else ''}"
         )
+        sys.stdout.flush()
         if epoch - best["epoch"] >= settings.patience:
             break
     return best_weights, best, rows

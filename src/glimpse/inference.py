@@ -18,6 +18,8 @@ class Recognizer:
 
     def __init__(self, path):
         self.kept = kept = load(path)
+        if not self.tuned:
+            torch.set_num_threads(1)  # what reads the looks is too small to share out
         self.actions, self.use = kept["actions"], kept["use"]
         temporal = kept["temporal"]
         self.temporal = Temporal(temporal["kind"], WIDTH, temporal["hidden"], len(self.actions), temporal["dropout"])
@@ -44,8 +46,8 @@ class Recognizer:
 
     @torch.inference_mode()
     def believe_features(self, features):
-        """The same from the features of the frames that are read, float16 (use, 1280)."""
-        return torch.softmax(self.temporal(torch.from_numpy(features.astype(np.float32))[None])[0], -1).numpy()
+        """The same of several clips from the features of the frames that are read: float16 (clips, use, 1280)."""
+        return torch.softmax(self.temporal(torch.from_numpy(features.astype(np.float32))), -1).numpy()
 
     def _looker(self):
         """A function from looks (use, size, size, 3) to probabilities; built once, when first needed."""
@@ -53,7 +55,7 @@ class Recognizer:
         backbones = [load_backbone(state) for state in self.kept["backbones"]]
         if not self.tuned:
             run = frozen(backbones[0], device, precision)
-            return lambda looks: self.believe_features(run(looks))
+            return lambda looks: self.believe_features(run(looks)[None])[0]
         network = Network(backbones, self.temporal).to(device, memory_format=torch.channels_last).eval()
 
         @torch.inference_mode()
