@@ -15,7 +15,7 @@ from glimpse.store import from_jpeg
 
 def transform(size, mirror):
     """torchvision's transform for one look, from stored frames to `size` x `size` pixels."""
-    steps = [v2.RandomResizedCrop(size, scale=(0.4, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)]
+    steps = [v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)]
     if mirror:
         steps.append(v2.RandomHorizontalFlip())
     return v2.Compose([*steps, v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3)])

@@ -119,6 +119,7 @@ ALLOWED = {
     "evaluate.subsets": Whole(1, 100),
     "demo.actors": Whole(3, 1000),
     "demo.takes": Whole(1, 100),
+    "demo.seed": Whole(0, 2**31 - 1),
 }
 
 
