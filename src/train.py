@@ -8,6 +8,7 @@ import argparse
 import copy
 import os
 import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ from glimpse.engine import mixed_precision, pick_device
 from glimpse.files import write_table
 from glimpse.model import Network, Temporal, save
 from glimpse.parts import load_parts
-from glimpse.readings import Draws, FeatureReadings, FrameReadings
+from glimpse.readings import ENDLESS, Draws, FeatureReadings, FrameReadings
 from glimpse.settings import read
 from glimpse.store import Frames
 
@@ -75,15 +76,15 @@ def evaluate(network, loader, device, precision):
     return nn.functional.cross_entropy(logits, targets).item(), accuracy.item()
 
 
-def fit(network, loader_of, val_loader, weight, trained, settings, device, precision):
+def fit(network, train_loader, val_loader, weight, trained, settings, device, precision):
     """Train until the epochs or the patience are over; returns the best weights, their epoch's row, and all rows.
 
-    The best epoch has the highest validation accuracy; among equals the lowest validation loss. `loader_of(epoch)`
+    The best epoch has the highest validation accuracy; among equals the lowest validation loss. `train_loader(epoch)`
     brings the readings of an epoch, `weight` the loss's weight of each action, `trained` the optimizer's groups of
     parameters with their learning rates.
     """
     optimizer = torch.optim.AdamW(trained, weight_decay=settings.weight_decay)
-    rates, steps = [group["lr"] for group in trained], settings.epochs * len(loader_of(1))
+    rates, steps = [group["lr"] for group in trained], settings.epochs * len(train_loader(1))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps)
 
     def criterion(logits, target):
@@ -92,7 +93,7 @@ def fit(network, loader_of, val_loader, weight, trained, settings, device, preci
     best, best_weights, rows = None, None, []
     for epoch in tqdm(range(1, settings.epochs + 1), "training", unit="epoch", disable=None):
         loss, accuracy = train_one_epoch(
-            network, loader_of(epoch), criterion, optimizer, schedule, settings.clip_norm, device, precision
+            network, train_loader(epoch), criterion, optimizer, schedule, settings.clip_norm, device, precision
         )
         val_loss, val_accuracy = evaluate(network, val_loader, device, precision)
         row = {"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy}
@@ -111,38 +112,9 @@ def fit(network, loader_of, val_loader, weight, trained, settings, device, preci
     return best_weights, best, rows
 
 
-def loaders(parts, names, use, s):
-    """What the training reads: a function from an epoch to its loader, and the loader of the val part.
-
-    A frozen backbone's looks are stored as features; a tuned one looks at stored frames itself.
-    """
-    chosen, workers = s.features, os.cpu_count() if s.model.tune else 0
-    if s.model.tune:
-        frames = Frames("data/frames")
-        change = transform(chosen.size, mirror_allowed(chosen.mirror, names))
-    else:
-        features = np.load("data/features.npy", mmap_mode="r")
-
-    def loader(part, epoch, training):
-        draws = Draws(part.clips, s.candidates, s.frames, use, s.draw, chosen.looks, s.redraw, s.seed)
-        positions, looks = draws.training(epoch) if training else draws.fixed()
-        if s.model.tune:
-            occasion = epoch if s.redraw else "once"
-            dataset = FrameReadings(
-                frames, part.clips, part.actions, positions, looks, chosen.size, change, s.seed, occasion
-            )
-        else:
-            dataset = FeatureReadings(features, part.rows, part.actions, positions, looks)
-        sampler = None
-        if training:
-            generator = torch.Generator().manual_seed(s.seed + epoch)
-            sampler = RandomSampler(dataset, generator=generator)
-            if s.train.balance == "sampler":
-                counts = np.bincount(part.actions)
-                sampler = WeightedRandomSampler(1 / counts[part.actions], len(dataset), generator=generator)
-        return DataLoader(dataset, s.train.batch, sampler=sampler, num_workers=workers, collate_fn=as_it_is)
-
-    return lambda epoch: loader(parts["train"], epoch, training=True), loader(parts["val"], 0, training=False)
+def loader(readings, batch, workers, sampler=None):
+    """Batches of readings, which bring a whole batch at once; in their order, or in a sampler's."""
+    return DataLoader(readings, batch, sampler=sampler, num_workers=workers, collate_fn=as_it_is)
 
 
 def as_it_is(batch):
@@ -157,22 +129,12 @@ def weight_of(actions, count, balance):
     return torch.tensor(len(actions) / (count * np.bincount(actions, minlength=count)), dtype=torch.float32)
 
 
-def build(s, actions, use):
-    """The network to train, what of it is trained at which rate, and the backbones' weights.
-
-    The network is the whole one, or, with a frozen backbone, only what reads its features.
-    """
-    torch.manual_seed(s.seed)
-    model = s.model
-    temporal = Temporal(model.temporal, WIDTH, model.hidden, actions, model.dropout)
-    trained = [{"params": list(temporal.parameters()), "lr": s.train.lr}]
-    weights = pretrained(s.features.weights)
-    if not model.tune:
-        return temporal, trained, weights
-    backbones = [load_backbone(weights) for _ in range(1 if model.tied else use)]
-    tuned = [parameter for backbone in backbones for parameter in tune_last(backbone, model.tune)]
-    trained.append({"params": tuned, "lr": s.train.tune_lr})
-    return Network(backbones, temporal).to(memory_format=torch.channels_last), trained, weights
+def sampler_of(actions, balance, seed):
+    """The order of an epoch's clips; `sampler` draws each action as often as any other, with repeats."""
+    generator = torch.Generator().manual_seed(seed)
+    if balance == "sampler":
+        return WeightedRandomSampler(1 / np.bincount(actions)[actions], len(actions), generator=generator)
+    return RandomSampler(actions, generator=generator)
 
 
 def main():
@@ -183,17 +145,38 @@ def main():
     use = getattr(s, approach).use
     use = s.frames if use == "all" else use
     names, parts = load_parts()
-    device, precision = pick_device(), s.features.precision
-    if not s.model.tune:
-        device, precision = torch.device("cpu"), "float32"  # too small a network to gain by more
+    train, val = parts["train"], parts["val"]
+    torch.manual_seed(s.seed)
+    temporal = Temporal(s.model.temporal, WIDTH, s.model.hidden, len(names), s.model.dropout)
+    trained = [{"params": list(temporal.parameters()), "lr": s.train.lr}]
+    weights, looks = pretrained(s.features.weights), s.features.looks
+    if s.model.tune:  # the whole network, from stored frames, each time in a look of its own
+        device, precision, workers = pick_device(), s.features.precision, os.cpu_count()
+        backbones = [load_backbone(weights) for _ in range(1 if s.model.tied else use)]
+        tuned = [parameter for backbone in backbones for parameter in tune_last(backbone, s.model.tune)]
+        trained.append({"params": tuned, "lr": s.train.tune_lr})
+        network = Network(backbones, temporal).to(device, memory_format=torch.channels_last)
+        change = transform(s.features.size, mirror_allowed(s.features.mirror, names))
+        readings = partial(FrameReadings, Frames("data/frames"), s.features.size, change, s.seed)
+        looks = ENDLESS if looks else 0
+    else:  # only what reads the stored features; too small a network to gain by more than one core
+        device, precision, workers = torch.device("cpu"), "float32", 0
         torch.set_num_threads(1)
-    network, trained, weights = build(s, len(names), use)
-    loader_of, val_loader = loaders(parts, names, use, s)
-    sizes = ", ".join(f"{part} {len(parts[part].clips)}" for part in ("train", "val"))
-    print(f"train-{approach}: {use} of {s.frames} frames; clips: {sizes}; on {device.type}", flush=True)
-    weight = weight_of(parts["train"].actions, len(names), s.train.balance)
+        network = temporal
+        readings = partial(FeatureReadings, np.load("data/features.npy", mmap_mode="r"))
+    draws = partial(Draws, s.candidates, s.frames, use, s.draw, looks, s.redraw, s.seed)
+    train_draws, val_draws = draws(train.clips), draws(val.clips)
+
+    def train_loader(epoch):
+        sampler = sampler_of(train.actions, s.train.balance, s.seed + epoch)
+        return loader(readings(train, *train_draws.training(epoch)), s.train.batch, workers, sampler)
+
+    val_loader = loader(readings(val, *val_draws.fixed()), s.train.batch, workers)
+    sizes = f"{len(train.clips)} train clips, {len(val.clips)} val clips"
+    print(f"train-{approach}: {use} of {s.frames} frames, {sizes}, on {device.type}", flush=True)
+    weight = weight_of(train.actions, len(names), s.train.balance)
     weight = None if weight is None else weight.to(device)
-    state, best, rows = fit(network.to(device), loader_of, val_loader, weight, trained, s.train, device, precision)
+    state, best, rows = fit(network, train_loader, val_loader, weight, trained, s.train, device, precision)
     state = {key: value.cpu().contiguous() for key, value in state.items()}
     if s.model.tune:
         backbones = [below(state, f"backbones.{number}.features") for number in range(len(network.backbones))]

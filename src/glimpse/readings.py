@@ -8,16 +8,18 @@ from glimpse.augment import augmented_look
 from glimpse.looks import clean_look
 from glimpse.sampling import draw, keyed_rng, reading
 
+ENDLESS = 2**31  # looks to draw from where none is stored: hardly ever the same one twice
+
 
 class Draws:
     """Which candidates and which look of each clip are read; in training drawn in every epoch (`redraw`) or once."""
 
-    def __init__(self, clips, candidates, frames, use, how, looks, redraw, seed):
-        self.clips, self.seed, self.redraw = clips, seed, redraw
-        self.candidates, self.frames, self.use, self.how, self.looks = candidates, frames, use, how, looks
+    def __init__(self, candidates, frames, use, how, looks, redraw, seed, clips):
+        self.candidates, self.frames, self.use, self.how = candidates, frames, use, how
+        self.looks, self.redraw, self.seed, self.clips = looks, redraw, seed, clips
 
     def fixed(self):
-        """The readings of validation and test: positions (clips, use), all in the clean look."""
+        """The readings of validation and test: positions (clips, use), all in the clean look, 0."""
         rows = [reading(self.candidates, self.frames, self.how, self.seed, clip) for clip in self.clips]
         return np.stack(rows)[:, : self.use], np.zeros(len(self.clips), int)
 
@@ -31,37 +33,43 @@ class Draws:
 
 
 class FeatureReadings(Dataset):
-    """Readings from stored features (clips, 1 + looks, candidates, width): float32 (batch, use, width), actions."""
+    """A part's readings from stored features: float32 (batch, use, width), and the actions' numbers (batch,).
 
-    def __init__(self, features, rows, actions, positions, looks):
-        self.features, self.rows, self.actions, self.positions, self.looks = features, rows, actions, positions, looks
+    `features`: float16 (clips, 1 + looks, candidates, width).
+    """
+
+    def __init__(self, features, part, positions, looks):
+        self.features, self.part, self.positions, self.looks = features, part, positions, looks
 
     def __len__(self):
-        return len(self.rows)
+        return len(self.positions)
 
     def __getitems__(self, batch):
-        picked = self.features[self.rows[batch, None], self.looks[batch, None], self.positions[batch]]
-        return torch.from_numpy(picked.astype(np.float32)), torch.from_numpy(self.actions[batch])
+        rows = self.part.rows[batch]
+        picked = self.features[rows[:, None], self.looks[batch, None], self.positions[batch]]
+        return torch.from_numpy(picked.astype(np.float32)), torch.from_numpy(self.part.actions[batch])
 
 
 class FrameReadings(Dataset):
-    """Readings from stored frames, for a tuned backbone: uint8 (batch, use, size, size, 3), actions.
+    """A part's readings from stored frames, for a tuned backbone: uint8 (batch, use, size, size, 3), actions.
 
-    Look 0 is the clean one; any other is drawn by `change`, named by the seed, the clip and `occasion` (the epoch).
+    Look 0 is the clean one; any other is drawn by `change`, as the seed, the clip and the look's number say.
     """
 
-    def __init__(self, frames, clips, actions, positions, looks, size, change, seed, occasion):
-        self.frames, self.clips, self.actions, self.positions, self.looks = frames, clips, actions, positions, looks
-        self.size, self.change, self.seed, self.occasion = size, change, seed, occasion
+    def __init__(self, frames, size, change, seed, part, positions, looks):
+        self.frames, self.size, self.change, self.seed = frames, size, change, seed
+        self.part, self.positions, self.looks = part, positions, looks
 
     def __len__(self):
-        return len(self.clips)
+        return len(self.positions)
 
     def __getitems__(self, batch):
-        return torch.from_numpy(np.stack([self._look(row) for row in batch])), torch.from_numpy(self.actions[batch])
+        looks = torch.from_numpy(np.stack([self._look(number) for number in batch]))
+        return looks, torch.from_numpy(self.part.actions[batch])
 
-    def _look(self, row):
-        jpegs = self.frames.jpegs(self.clips[row], self.positions[row])
-        if self.looks[row] == 0:
+    def _look(self, number):
+        clip, look = self.part.clips[number], self.looks[number]
+        jpegs = self.frames.jpegs(clip, self.positions[number])
+        if look == 0:
             return clean_look(jpegs, self.size)
-        return augmented_look(jpegs, self.change, self.seed, self.clips[row], self.occasion)
+        return augmented_look(jpegs, self.change, self.seed, clip, look)
