@@ -83,7 +83,7 @@ def fit(network, train_loader, val_loader, weight, trained, settings, device, pr
     brings the readings of an epoch, `weight` the loss's weight of each action, `trained` the optimizer's groups of
     parameters with their learning rates.
     """
-    optimizer = torch.optim.AdamW(trained, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(trained, weight_decay=settings.weight_decay, fused=True)
     rates, steps = [group["lr"] for group in trained], settings.epochs * len(train_loader(1))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps)
 

@@ -12,6 +12,13 @@ from glimpse.files import whole
 FORMAT = 1  # of model.pt; a file of another format is refused
 
 
+class LockedDropout(nn.Dropout):
+    """Dropout that drops the same numbers in all frames of a clip (Gal and Ghahramani 2016): (clips, frames, width)."""
+
+    def forward(self, features):
+        return features * nn.functional.dropout(torch.ones_like(features[:, :1]), self.p, self.training)
+
+
 class Temporal(nn.Module):
     """Features (clips, frames, width) to logits (clips, frames, actions), one row of logits after each frame.
 
@@ -24,7 +31,7 @@ class Temporal(nn.Module):
         super().__init__()
         self.kind = kind
         self.norm = nn.LayerNorm(width)
-        self.drop = nn.Dropout(dropout)
+        self.drop = LockedDropout(dropout)
         self.squeeze = nn.Linear(width, hidden)
         if kind in ("lstm", "gru"):
             self.read = {"lstm": nn.LSTM, "gru": nn.GRU}[kind](hidden, hidden, batch_first=True)
