@@ -54,12 +54,15 @@ def subsets(beliefs, parts, number, seed):
 
 
 def early(beliefs, actions):
-    """Accuracy on the test part after 1, 2, … frames, a column for each approach."""
+    """Accuracy on the test part after 1, 2, … frames, a column for each approach.
+
+    The answer of an approach that reads no more frames stands.
+    """
     curves = {
         approach: pd.Series([scores(of["test"][:, t], actions)["accuracy"] for t in range(of["test"].shape[1])])
         for approach, of in beliefs.items()
     }
-    table = pd.DataFrame(curves)
+    table = pd.DataFrame(curves).ffill()
     table.insert(0, "frames", range(1, len(table) + 1))
     return table
 

@@ -38,8 +38,8 @@ def test_the_early_curve_ends_at_the_accuracy_and_has_every_frame(trained):
     early = pd.read_csv(trained / "metrics/early.csv")
     metrics = json.loads((trained / "metrics/test.json").read_text())
     assert early["frames"].tolist() == list(range(1, 11))
-    assert early["first5"].count() == 5 and early["all10"].count() == 10
-    assert early["first5"][4] == metrics["first5"]["accuracy"] and early["all10"][9] == metrics["all10"]["accuracy"]
+    assert set(early["first5"][4:]) == {metrics["first5"]["accuracy"]}  # it reads no more, its answer stands
+    assert early["all10"][9] == metrics["all10"]["accuracy"] and early["all10"].nunique() > 2
 
 
 def test_four_subsets_of_clips_the_models_know(trained):

@@ -99,7 +99,7 @@ def test_plots_are_drawn(clone):
     page = clone.run("dvc", "plots", "show", "--out", "plots")
     assert "index.html" in page
     drawn = (clone.folder / "plots/index.html").read_text()
-    for title in ("Test accuracy against frames seen", "Test clips, all10", "Test clips, first5", "Loss by epoch"):
+    for title in ("Test accuracy against frames seen", "Test clips, all10", "Test recall of each action, first5"):
         assert title in drawn
     shutil.rmtree(clone.folder / "plots")
 

@@ -14,17 +14,18 @@ def whole(path, mode="w"):
     What stood at `path`, a read-only link into DVC's cache too, is replaced and never written into.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(beside, mode, **text) as file:
             yield file
         beside.replace(path)
     except OSError as error:
         raise SystemExit(f"{path}: could not be written: {error.strerror or error}") from None
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def write_table(path, table):
