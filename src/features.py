@@ -6,7 +6,9 @@ in the order of clips.csv, the clean look first. Run: python src/features.py
 
 import hashlib
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,11 +16,10 @@ import numpy as np
 import onnxruntime
 import torch
 import torchvision
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from glimpse.augment import augmented_look, mirror_allowed, transform
-from glimpse.backbone import WIDTH, load_backbone, pretrained
+from glimpse.backbone import load_backbone, pretrained
 from glimpse.engine import frozen, pick_device
 from glimpse.files import read_table, whole
 from glimpse.looks import clean_look
@@ -26,28 +27,11 @@ from glimpse.settings import read
 from glimpse.store import Frames
 
 CACHE = Path(".cache/features")
-PIECE = 10  # frames a core takes at a time
 SEED = 0  # of the looks: not the setting, so that trainings with other seeds share them
+ONE_DRAWS = threading.Lock()  # torchvision draws from torch's one generator, so looks are made one at a time
 
 
-class Looks(Dataset):
-    """All looks of a clip at a time: uint8 (1 + looks, candidates, size, size, 3)."""
-
-    def __init__(self, frames, clips, size, looks, mirror):
-        self.frames, self.clips, self.size, self.looks = frames, clips, size, looks
-        self.change = transform(size, mirror)
-
-    def __len__(self):
-        return len(self.clips)
-
-    def __getitem__(self, row):
-        clip = self.clips[row]
-        jpegs = self.frames.jpegs(clip)
-        augmented = [augmented_look(jpegs, self.change, SEED, clip, look) for look in range(self.looks)]
-        return torch.from_numpy(np.stack([clean_look(jpegs, self.size), *augmented]))
-
-
-def entry_of(clip, jpegs, *settings):
+def entry_of(clip, jpegs, settings):
     """Where a clip's features are kept: named by its frames, its name (which draws its looks) and the settings."""
     key = hashlib.sha256(repr([clip, settings]).encode())
     for jpeg in jpegs:
@@ -55,13 +39,26 @@ def entry_of(clip, jpegs, *settings):
     return CACHE / key.hexdigest()[:2] / f"{key.hexdigest()[:40]}.npy"
 
 
-def look_at(loader, run, cores):
-    """The features of each clip that the loader brings: float16 (1 + looks, candidates, 1280)."""
-    with ThreadPoolExecutor(cores) as pool:
-        for looks in loader:
-            frames = looks.flatten(0, 1).numpy()
-            pieces = np.split(frames, range(PIECE, len(frames), PIECE)) if cores > 1 else [frames]
-            yield np.concatenate(list(pool.map(run, pieces))).reshape(*looks.shape[:2], WIDTH)
+def look_at(clip, entry, frames, run, change, size, looks):
+    """Look at one clip in all its looks and keep the features, float16 (1 + looks, candidates, 1280)."""
+    jpegs = frames.jpegs(clip)
+    features = [run(clean_look(jpegs, size))]
+    for look in range(looks):
+        with ONE_DRAWS:
+            augmented = augmented_look(jpegs, change, SEED, clip, look)
+        features.append(run(augmented))
+    with whole(entry, "wb") as file:
+        np.save(file, np.stack(features))
+
+
+def gather(entries, path):
+    """Write the features of all clips into one array file; returns its shape."""
+    shape = (len(entries), *np.load(entries[0], mmap_mode="r").shape)
+    with whole(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+        for entry in entries:
+            file.write(np.load(entry).tobytes())
+    return shape
 
 
 def main():
@@ -72,27 +69,22 @@ def main():
     if not mirror and chosen.mirror == "auto":
         print("features: no mirrored looks, since names of actions say left or right")
     device = pick_device()
-    torch.set_num_threads(1)  # clips are looked at side by side instead
     versions = [cv2.__version__, torchvision.__version__, torch.__version__, onnxruntime.__version__, device.type]
-    parts = [chosen.weights, chosen.size, chosen.looks, mirror, chosen.precision, *versions]
-    entries = [entry_of(clip, frames.jpegs(clip), *parts) for clip in clips]
-    todo = [row for row, entry in enumerate(entries) if not entry.exists()]
-    if todo:
+    settings = [chosen.weights, chosen.size, chosen.looks, mirror, chosen.precision, SEED, *map(str, versions)]
+    entries = {clip: entry_of(clip, frames.jpegs(clip), settings) for clip in clips}
+    new = [clip for clip in clips if not entries[clip].exists()]
+    if new:
+        torch.set_num_threads(1)  # a core looks at a clip of its own
+        cv2.setNumThreads(1)
         run = frozen(load_backbone(pretrained(chosen.weights)), device, chosen.precision)
-        wanted = Looks(frames, [clips[row] for row in todo], chosen.size, chosen.looks, mirror)
-        cores = os.cpu_count() or 1
-        loader = DataLoader(wanted, batch_size=None, num_workers=cores)
-        looked = look_at(loader, run, cores if device.type == "cpu" else 1)
-        for row, features in zip(todo, tqdm(looked, "features", len(todo), unit="clip", disable=None), strict=True):
-            with whole(entries[row], "wb") as file:
-                np.save(file, features)
-    with whole("data/features.npy", "wb") as file:
-        shape = (len(clips), *np.load(entries[0], mmap_mode="r").shape)
-        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for entry in entries:
-            file.write(np.load(entry).tobytes())
-    size = f"{shape[0]} clips ({len(todo)} new) x {shape[1]} looks x {shape[2]} frames"
+        change = transform(chosen.size, mirror)
+        look = partial(look_at, frames=frames, run=run, change=change, size=chosen.size, looks=chosen.looks)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            looked = pool.map(look, new, [entries[clip] for clip in new])
+            for _ in tqdm(looked, "features", len(new), unit="clip", disable=None):
+                pass
+    shape = gather([entries[clip] for clip in clips], "data/features.npy")
+    size = f"{shape[0]} clips ({len(new)} new) x {shape[1]} looks x {shape[2]} frames"
     print(f"features: {size} in data/features.npy")
 
 

@@ -147,7 +147,7 @@ def main():
     names, parts = load_parts()
     train, val = parts["train"], parts["val"]
     torch.manual_seed(s.seed)
-    temporal = Temporal(s.model.temporal, WIDTH, s.model.hidden, len(names), s.model.dropout)
+    temporal = Temporal(s.model.temporal, s.model.shortcut, WIDTH, s.model.hidden, len(names), s.model.dropout)
     trained = [{"params": list(temporal.parameters()), "lr": s.train.lr}]
     weights, looks = pretrained(s.features.weights), s.features.looks
     if s.model.tune:  # the whole network, from stored frames, each time in a look of its own
@@ -187,7 +187,7 @@ def main():
         "approach": approach,
         "actions": names,
         "use": use,
-        "temporal": {"kind": s.model.temporal, "hidden": s.model.hidden, "dropout": s.model.dropout},
+        "temporal": {"kind": s.model.temporal, "shortcut": s.model.shortcut, "hidden": s.model.hidden},
         "backbones": backbones,
         "state": state,
         "best": best,

@@ -11,9 +11,9 @@ from glimpse.model import Temporal
 KINDS = ["lstm", "gru", "mean", "attention"]
 
 
-def temporal(kind):
+def temporal(kind, shortcut=True):
     torch.manual_seed(0)
-    return Temporal(kind, 16, 8, 3, 0.5).eval()
+    return Temporal(kind, shortcut, 16, 8, 3, 0.5).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -23,6 +23,16 @@ def test_the_belief_after_a_frame_depends_on_the_frames_so_far(kind):
     assert whole.shape == (2, 6, 3)
     for frames in (1, 3, 6):
         assert torch.allclose(network(features[:, :frames]), whole[:, :frames], atol=1e-6)
+
+
+def test_the_shortcut_adds_the_mean_and_without_it_the_lstm_is_alone():
+    features = torch.randn(2, 6, 16)
+    both, alone = temporal("lstm", shortcut=True), temporal("lstm", shortcut=False)
+    both.load_state_dict(alone.state_dict())
+    seen = torch.relu(alone.squeeze(alone.norm(features)))
+    mean = torch.stack([seen[:, : t + 1].mean(1) for t in range(6)], 1)
+    assert torch.allclose(alone(features), alone.answer(alone.read(seen)[0]), atol=1e-6)
+    assert torch.allclose(both(features), alone.answer(alone.read(seen)[0] + mean), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -21,8 +21,7 @@ class Recognizer:
         if not self.tuned:
             torch.set_num_threads(1)  # what reads the looks is too small to share out
         self.actions, self.use = kept["actions"], kept["use"]
-        temporal = kept["temporal"]
-        self.temporal = Temporal(temporal["kind"], WIDTH, temporal["hidden"], len(self.actions), temporal["dropout"])
+        self.temporal = Temporal(**kept["temporal"], width=WIDTH, actions=len(self.actions), dropout=0.0)
         self.temporal.load_state_dict(kept["state"])
         self.temporal.eval()
         self._look = None

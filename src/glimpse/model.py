@@ -23,13 +23,14 @@ class Temporal(nn.Module):
     """Features (clips, frames, width) to logits (clips, frames, actions), one row of logits after each frame.
 
     kind: `lstm` or `gru` read in order; `mean` is the running mean of all frames so far; `attention` weighs them, each
-    by itself, so that a frame that tells much counts more (softmax over the frames so far). Sources: LSTM over frames
+    by itself, so that a frame that tells much counts more (softmax over the frames so far). With a `shortcut` the
+    running mean is added to what the LSTM or GRU says, which is left with what order tells. Sources: LSTM over frames
     as in LRCN (Donahue et al. 2015); attention as in Ilse et al. 2018.
     """
 
-    def __init__(self, kind, width, hidden, actions, dropout):
+    def __init__(self, kind, shortcut, width, hidden, actions, dropout):
         super().__init__()
-        self.kind = kind
+        self.kind, self.shortcut = kind, shortcut
         self.norm = nn.LayerNorm(width)
         self.drop = LockedDropout(dropout)
         self.squeeze = nn.Linear(width, hidden)
@@ -41,13 +42,14 @@ class Temporal(nn.Module):
 
     def forward(self, features):
         seen = torch.relu(self.squeeze(self.drop(self.norm(features))))  # (clips, frames, hidden)
+        frames = seen.shape[1]
+        mean = seen.cumsum(1) / torch.arange(1, frames + 1, device=seen.device)[:, None]  # of the frames so far
         if self.kind in ("lstm", "gru"):
             summary, _ = self.read(seen)
+            summary = summary + mean if self.shortcut else summary
         elif self.kind == "mean":
-            frames = torch.arange(1, seen.shape[1] + 1, device=seen.device)
-            summary = seen.cumsum(1) / frames[:, None]
+            summary = mean
         else:
-            frames = seen.shape[1]
             scores = self.score(seen).transpose(1, 2).expand(-1, frames, -1)  # (clips, after this frame, of this frame)
             later = torch.ones(frames, frames, dtype=torch.bool, device=seen.device).triu(1)
             summary = scores.masked_fill(later, -torch.inf).softmax(2) @ seen
