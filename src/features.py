@@ -13,14 +13,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 import torch
-import torchvision
 from tqdm import tqdm
 
 from glimpse.augment import augmented_look, mirror_allowed, transform
 from glimpse.backbone import load_backbone, pretrained
-from glimpse.engine import frozen, pick_device
+from glimpse.engine import frozen, pick_device, versions
 from glimpse.files import read_table, whole
 from glimpse.looks import clean_look
 from glimpse.settings import read
@@ -69,8 +67,7 @@ def main():
     if not mirror and chosen.mirror == "auto":
         print("features: no mirrored looks, since names of actions say left or right")
     device = pick_device()
-    versions = [cv2.__version__, torchvision.__version__, torch.__version__, onnxruntime.__version__, device.type]
-    settings = [chosen.weights, chosen.size, chosen.looks, mirror, chosen.precision, SEED, *map(str, versions)]
+    settings = [chosen.weights, chosen.size, chosen.looks, mirror, chosen.precision, SEED, device.type, versions()]
     entries = {clip: entry_of(clip, frames.jpegs(clip), settings) for clip in clips}
     new = [clip for clip in clips if not entries[clip].exists()]
     if new:

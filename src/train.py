@@ -10,11 +10,9 @@ import os
 import sys
 from functools import partial
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
-import torchvision
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
 from torchmetrics.functional.classification import multiclass_accuracy
@@ -22,7 +20,7 @@ from tqdm import tqdm
 
 from glimpse.augment import mirror_allowed, transform
 from glimpse.backbone import WIDTH, load_backbone, pretrained, tune_last
-from glimpse.engine import mixed_precision, pick_device
+from glimpse.engine import mixed_precision, pick_device, versions
 from glimpse.files import write_table
 from glimpse.model import Network, Temporal, save
 from glimpse.parts import load_parts
@@ -191,7 +189,7 @@ def main():
         "backbones": backbones,
         "state": state,
         "best": best,
-        "versions": {module.__name__: str(module.__version__) for module in (cv2, np, torch, torchvision)},
+        "versions": versions(),
     }
     contents |= {"seed": s.seed, "candidates": s.candidates, "store_size": s.store_size, "frames": s.frames}
     contents |= {"draw": s.draw, "size": s.features.size, "tune": s.model.tune, "precision": s.features.precision}

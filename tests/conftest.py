@@ -17,7 +17,7 @@ import split
 import train
 
 ROOT = Path(__file__).parents[1]
-SMALL = {"demo.actors": 8, "demo.takes": 1, "features.looks": 1, "features.size": 128, "train.epochs": 40}
+SMALL = {"demo.actors": 8, "demo.takes": 2, "features.looks": 1, "features.size": 128, "train.epochs": 40}
 
 
 def grey_levels(count):
@@ -68,7 +68,7 @@ def stage(monkeypatch):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A small project, all stages done: 8 actors, one take of each action. Read only; copy it to change it."""
+    """A small project, all stages done: 8 actors, two takes of each action. Read only; copy it to change it."""
     folder = tmp_path_factory.mktemp("trained")
     write_params(folder, **SMALL)
     with pytest.MonkeyPatch.context() as patch:

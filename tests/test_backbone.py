@@ -1,10 +1,14 @@
 """The backbone: its weights are what they claim, frozen it stays as it is, and every way to run it agrees."""
 
+import os
+import subprocess
+import sys
 from importlib import metadata
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 from torchvision.models import mobilenet_v2
 
@@ -97,6 +101,14 @@ def test_the_engine_that_runs_it_agrees_with_pytorch(backbone, pictures, precisi
     found = frozen(backbone, CPU, precision)(pictures)
     assert found.dtype == np.float16 and found.shape == (3, WIDTH)
     assert abs(found - expected).max() < tolerance
+
+
+def test_nothing_is_reported_home(tmp_path):
+    """ONNX Runtime's telemetry opens a session file where temporary files go."""
+    places = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
+    code = "import glimpse.engine, onnxruntime; onnxruntime.SessionOptions()"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **places}, check=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_frames_features_do_not_depend_on_the_frames_beside_it(backbone, pictures):

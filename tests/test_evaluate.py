@@ -77,7 +77,7 @@ def test_predict_tells_people_and_programs(trained, monkeypatch, capsys):
     folder = trained / "data/demo/wave"
     lines = run_predict(monkeypatch, capsys, folder, *model, "--json").out.splitlines()
     keys = ["clip", "action", "settled_after", "frames", "probabilities"]
-    assert len(lines) == 8 and list(json.loads(lines[0])) == keys
+    assert len(lines) == 16 and list(json.loads(lines[0])) == keys
     clip = sorted(folder.iterdir())[0]
     text = run_predict(monkeypatch, capsys, clip, *model, "--top", 2).out
     assert text.startswith(f"{clip}: ") and text.count("%") == 2 and "of 10 frames" in text

@@ -29,10 +29,11 @@ def imported(path, seen=None):
         elif isinstance(node, ast.ImportFrom):
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
-            file = SRC / (name.replace(".", "/") + ".py")
-            if file.exists() and file not in seen:
-                seen.add(file)
-                imported(file, seen)
+            package = [SRC / "glimpse/__init__.py"] if name.startswith("glimpse.") else []
+            for file in [*package, SRC / (name.replace(".", "/") + ".py")]:
+                if file.exists() and file not in seen:
+                    seen.add(file)
+                    imported(file, seen)
     return seen
 
 

@@ -45,7 +45,7 @@ def test_reversing_the_frames_swaps_sitting_down_and_standing_up(trained):
             answers = [recognizer.actions[after[-1].argmax()] for after in both]
             forward.append(answers[0] == action)
             backward.append(answers[1] == swapped[action])
-    assert len(forward) == 16 and np.mean(forward) >= 0.85 and np.mean(backward) >= 0.85
+    assert len(forward) == 32 and np.mean(forward) >= 0.85 and np.mean(backward) >= 0.85
 
 
 def relabel(folder, rows):

@@ -6,14 +6,21 @@ The choice follows from the device and the setting `precision`, never from a sto
 import contextlib
 import copy
 
+import cv2
 import numpy as np
 import onnxruntime
 import torch
+import torchvision
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 from glimpse.backbone import WIDTH, fold
+
+
+def versions():
+    """The versions of what a look and its features are made by."""
+    return {module.__name__: str(module.__version__) for module in (cv2, np, onnxruntime, torch, torchvision)}
 
 
 def pick_device():
