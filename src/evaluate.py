@@ -45,7 +45,7 @@ def subsets(beliefs, parts, number, seed):
     rows = []
     for subset in range(1, number + 1):
         chosen = np.sort(keyed_rng(seed, "subset", subset).permutation(len(actions))[: max(1, len(actions) // 2)])
-        row = {"subset": subset, "clips": len(chosen)}
+        row = {"subset": subset, "seen_clips": len(chosen)}
         for approach, of in beliefs.items():
             last = np.concatenate([of["train"][:, -1], of["val"][:, -1]])[chosen]
             row |= {f"{approach}_{name}": value for name, value in scores(last, actions[chosen]).items()}
