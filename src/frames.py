@@ -5,6 +5,7 @@ data/rejected.csv (a row per file that isn't one, with the reason). Run: python 
 """
 
 import argparse
+import multiprocessing
 import os
 import time
 from collections import Counter
@@ -57,7 +58,8 @@ def decode_all(paths, candidates, size, workers):
     entries = [None] * len(paths)
     sample = list(evenly(len(paths), min(SAMPLE, len(paths)))) if paths else []
     rest = sorted(set(range(len(paths))) - set(sample))
-    with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    context = multiprocessing.get_context("spawn")  # a fork would copy threads, OpenCV's too, in whatever state
+    with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
 
         def submit(positions):
             chosen = [paths[position] for position in positions]
