@@ -20,7 +20,7 @@ def groups_of(clips, rule, by_hand):
     """The group of each clip, and the rule in words.
 
     `clips`: rows with clip, action and folder. `rule`: the setting split.group. `by_hand`: {clip: group} from
-    data/groups.csv, which comes first; then the subfolder, then the rule.
+    data/groups.csv, which comes first. With the rule `auto` the subfolder tells, else a naming rule that fits.
     """
     named = [(row.clip, row.action, row.folder) for row in clips]
     if by_hand:
