@@ -4,11 +4,13 @@ import csv
 import json
 import sys
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import write_clip
 
+import picture
 import predict
 from evaluate import scores
 
@@ -94,3 +96,11 @@ def test_predict_names_bad_files_does_the_others_and_ends_with_1(trained, tmp_pa
     with pytest.raises(SystemExit, match="no clips there"):
         (tmp_path / "empty").mkdir()
         run_predict(monkeypatch, capsys, tmp_path / "empty", "--model", trained / "models/all10/model.pt")
+
+
+def test_the_picture_shows_one_test_clip_of_each_action(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(trained)
+    monkeypatch.setattr(sys, "argv", ["picture.py", str(tmp_path / "demo.png")])
+    picture.main()
+    sheet = cv2.imread(str(tmp_path / "demo.png"))
+    assert sheet.shape[0] >= 5 * picture.TALL and sheet.shape[1] >= picture.WIDE + 10 * picture.TALL
