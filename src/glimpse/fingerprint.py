@@ -1,14 +1,104 @@
-"""Perceptual hashes: near-equal for frames that look alike, whatever their size, codec or brightness.
+"""Clips that look alike: copies of one another, re-encoded, scaled, cropped by a twentieth, brighter or trimmed.
 
-The difference hash (dHash): a frame shrunk to 9 x 8 grey pixels, one bit for each horizontal step up or down.
+A clip's thumbnails have a perceptual hash each, whole and in five crops: the difference hash (dHash), near-equal for
+pictures that look alike whatever their size, codec or brightness. Two clips are alike if a quarter of the one's frames
+have a frame in the other that is near. A still camera in one place makes many clips near, whoever is in them: there,
+what moves must match too, frame by frame.
 """
 
 import cv2
 import numpy as np
 
+HIGH, WIDE = 48, 64  # of a thumbnail, pixels
+CROPS = [(0, 0, HIGH, WIDE)] + [(top, left, top + 46, left + 61) for top, left in ((1, 1), (0, 0), (0, 3), (2, 0), (2, 3))]
+PAIRED = [(0, crop) for crop in range(len(CROPS))] + [(crop, 0) for crop in range(1, len(CROPS))]
+NEAR = 0.1  # share of a hash's 64 bits that may differ
+SHARED = 0.1  # share of all clips that are near one: from there on its place says nothing
+FEWEST_SHARED = 10  # and no fewer than so many clips
+MOVES_ALIKE = 0.8  # correlation of what moves, from which clips of one place are the same
+FAINT = 0.02  # of the thumbnails' contrast: less movement than that is noise
+TRIMMED = [(start, end) for start in range(6) for end in range(4)]  # frames cut off at either end
 
-def fingerprint(frame):
-    """The difference hash of a BGR frame (height, width, 3), as 16 hexadecimal digits (64 bits)."""
-    grey = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), (9, 8), interpolation=cv2.INTER_AREA).astype(int)
-    bits = (grey[:, 1:] > grey[:, :-1]).reshape(-1)
-    return np.packbits(bits).tobytes().hex()
+
+def thumbnail(jpeg):
+    """A stored frame's JPEG as a grey thumbnail, uint8 (48, 64)."""
+    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_2)
+    return cv2.resize(grey, (WIDE, HIGH), interpolation=cv2.INTER_AREA)
+
+
+def alike(thumbnails):
+    """The pairs of clips that are alike, [(first, second, share of bits that differ)], from uint8 (clips, frames, 48, 64)."""
+    hashes = np.stack([fingerprints(one) for one in thumbnails])
+    near = []
+    for first in range(len(hashes) - 1):
+        apart = _apart(hashes[first], hashes[first + 1 :])
+        near += [(first, first + 1 + other, float(apart[other])) for other in np.flatnonzero(apart <= NEAR)]
+    fellows = np.bincount([clip for pair in near for clip in pair[:2]], minlength=len(hashes))
+    shared = fellows >= max(FEWEST_SHARED, SHARED * len(hashes))
+    contrasts = {clip: _contrasts(thumbnails[clip]) for clip in np.flatnonzero(shared)}
+
+    def same(first, second):
+        if not (shared[first] and shared[second]):
+            return True
+        return _moves_alike(contrasts[first], contrasts[second]) >= MOVES_ALIKE
+
+    return [pair for pair in near if same(*pair[:2])]
+
+
+def fingerprints(thumbnails):
+    """The difference hashes of thumbnails (frames, 48, 64), in all crops: uint64 (crops, frames)."""
+    rows = []
+    for crop in CROPS:
+        small = _small(thumbnails, crop, (9, 8))
+        bits = (small[:, :, 1:].astype(int) > small[:, :, :-1]).reshape(len(small), 64)
+        rows.append(np.packbits(bits, axis=1).view(np.uint64)[:, 0])
+    return np.stack(rows)
+
+
+def _small(thumbnails, crop, size):
+    """Thumbnails (frames, 48, 64) cropped and scaled to `size` (width, height)."""
+    top, left, bottom, right = crop
+    return np.stack([cv2.resize(one[top:bottom, left:right], size, interpolation=cv2.INTER_AREA) for one in thumbnails])
+
+
+def _apart(clip, others):
+    """How far each of `others` (clips, crops, frames) is from `clip` (crops, frames): the share of bits, (clips,).
+
+    Of the frames of either, each against its nearest in the other, the quarter that fits best counts.
+    """
+    best = np.ones(len(others))
+    quarter = clip.shape[1] // 4
+    for mine, theirs in PAIRED:
+        bits = np.bitwise_count(clip[mine][None, :, None] ^ others[:, theirs, None, :])  # (clips, frames, frames)
+        for nearest in (bits.min(2), bits.min(1)):
+            best = np.minimum(best, np.partition(nearest, quarter, axis=1)[:, quarter] / 64)
+    return best
+
+
+def _moves_alike(first, second):
+    """The correlation of what moves in two clips of one place, frame by frame, from their contrasts.
+
+    The best over all crops, and over what may have been trimmed.
+    """
+    frames = first.shape[1]
+    at = np.arange(frames)
+    starts, spans = np.array([(start, frames - 1 - start - end) for start, end in TRIMMED]).T[..., None]
+    moved = np.round(starts + at * spans / max(1, frames - 1)).astype(int).clip(0, frames - 1)  # (trims, frames)
+    best = -1.0
+    for mine, theirs in PAIRED:
+        a, b = first[mine], second[theirs]
+        place = (a.mean(0) + b.mean(0)) / 2
+        a, b = a - place, b - place
+        a /= np.linalg.norm(a, axis=1, keepdims=True) + FAINT
+        b /= np.linalg.norm(b, axis=1, keepdims=True) + FAINT
+        matches = a @ b.T
+        best = max(best, matches[at, moved].mean(1).max(), matches[moved, at].mean(1).max())
+    return best
+
+
+def _contrasts(thumbnails):
+    """Thumbnails in all crops as vectors of length 1 around 0: float32 (crops, frames, 768). Brightness and contrast are gone."""
+    flat = np.stack([_small(thumbnails, crop, (32, 24)) for crop in CROPS]).astype(np.float32)
+    flat = flat.reshape(*flat.shape[:2], -1)
+    flat -= flat.mean(2, keepdims=True)
+    return flat / (np.linalg.norm(flat, axis=2, keepdims=True) + 5)
