@@ -24,7 +24,7 @@ APPROACHES = ("first5", "all10")
 def beliefs_of(recognizer, part, features, frames):
     """What a model believes of each clip of a part after each frame: probabilities (clips, use, actions)."""
     if recognizer.tuned:
-        return np.stack([recognizer.believe(clip, frames.jpegs(clip)) for clip in part.clips])
+        return np.stack([recognizer.believe(clip, frames.stored(clip)) for clip in part.clips])
     positions = np.stack([recognizer.positions(clip) for clip in part.clips])
     return recognizer.believe_features(features[part.rows[:, None], 0, positions])
 

@@ -1,7 +1,7 @@
 """Stage `features`: what the frozen backbone makes of every candidate frame, once, for all trainings to come.
 
-Reads data/frames/ and data/clips.csv. Writes data/features.npy: float16 (clips, 1 + looks, candidates, 1280), clips
-in the order of clips.csv, the clean look first. Run: python src/features.py
+Reads data/frames/ and data/clips.csv. Writes data/features.npy: float16 (clips, 1 + looks, candidates, views * 1280),
+clips in the order of clips.csv, the clean look first. Run: python src/features.py
 """
 
 import hashlib
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from glimpse.augment import augmented_look, mirror_allowed, transform
+from glimpse.augment import augmented_look, mirror_allowed, transforms
 from glimpse.backbone import load_backbone, pretrained
-from glimpse.engine import frozen, pick_device, versions
+from glimpse.engine import frozen, pick_device, seen, versions
 from glimpse.files import read_table, whole
-from glimpse.looks import clean_look
+from glimpse.looks import Look, clean_look
 from glimpse.settings import read
 from glimpse.store import Frames
 
@@ -29,22 +29,22 @@ SEED = 0  # of the looks: not the setting, so that trainings with other seeds sh
 ONE_DRAWS = threading.Lock()  # torchvision draws from torch's one generator, so looks are made one at a time
 
 
-def entry_of(clip, jpegs, settings):
+def entry_of(clip, stored, settings):
     """Where a clip's features are kept: named by its frames, its name (which draws its looks) and the settings."""
     key = hashlib.sha256(repr([clip, settings]).encode())
-    for jpeg in jpegs:
+    for jpeg in stored.jpegs + stored.changes:
         key.update(jpeg)
     return CACHE / key.hexdigest()[:2] / f"{key.hexdigest()[:40]}.npy"
 
 
-def look_at(clip, entry, frames, run, change, size, looks):
-    """Look at one clip in all its looks and keep the features, float16 (1 + looks, candidates, 1280)."""
-    jpegs = frames.jpegs(clip)
-    features = [run(clean_look(jpegs, size))]
-    for look in range(looks):
+def look_at(clip, entry, frames, run, look, change, looks):
+    """Look at one clip in all its looks and keep the features, float16 (1 + looks, candidates, views * 1280)."""
+    stored = frames.stored(clip)
+    features = [seen(run, clean_look(stored, look))]
+    for number in range(looks):
         with ONE_DRAWS:
-            augmented = augmented_look(jpegs, change, SEED, clip, look)
-        features.append(run(augmented))
+            augmented = augmented_look(stored, look, change, SEED, clip, number)
+        features.append(seen(run, augmented))
     with whole(entry, "wb") as file:
         np.save(file, np.stack(features))
 
@@ -67,17 +67,18 @@ def main():
     if not mirror and chosen.mirror == "auto":
         print("features: no mirrored looks, since names of actions say left or right")
     device = pick_device()
-    settings = [chosen.weights, chosen.size, chosen.looks, mirror, chosen.precision, SEED, device.type, versions()]
-    entries = {clip: entry_of(clip, frames.jpegs(clip), settings) for clip in clips}
+    look = Look(chosen.size, chosen.follow, chosen.change)
+    settings = [chosen.weights, look, chosen.looks, mirror, chosen.precision, SEED, device.type, versions()]
+    entries = {clip: entry_of(clip, frames.stored(clip), settings) for clip in clips}
     new = [clip for clip in clips if not entries[clip].exists()]
     if new:
         torch.set_num_threads(1)  # a core looks at a clip of its own
         cv2.setNumThreads(1)
         run = frozen(load_backbone(pretrained(chosen.weights)), device, chosen.precision)
-        change = transform(chosen.size, mirror)
-        look = partial(look_at, frames=frames, run=run, change=change, size=chosen.size, looks=chosen.looks)
+        change = transforms(chosen.size, mirror)
+        at = partial(look_at, frames=frames, run=run, look=look, change=change, looks=chosen.looks)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            looked = pool.map(look, new, [entries[clip] for clip in new])
+            looked = pool.map(at, new, [entries[clip] for clip in new])
             for _ in tqdm(looked, "features", len(new), unit="clip", disable=None):
                 pass
     shape = gather([entries[clip] for clip in clips], "data/features.npy")

@@ -18,13 +18,11 @@ from tqdm import tqdm
 
 from glimpse import clips, store, video
 from glimpse.files import whole, write_table
-from glimpse.fingerprint import fingerprint
 from glimpse.sampling import evenly
 from glimpse.settings import read
 
 CACHE = Path(".cache/frames")
 SAMPLE = 8  # clips decoded first, to tell how long the rest will take
-HASHED = 5  # frames per clip that get a perceptual hash
 
 
 def decode(path, candidates, size):
@@ -33,7 +31,7 @@ def decode(path, candidates, size):
     The measures of a clip that can't be used are {"reason": …}.
     """
     try:
-        key = store.content_key(path, candidates, size)
+        key = store.content_key(path, candidates, size, video.BEFORE)
     except OSError as error:
         return None, {"reason": f"can't be read: {error.strerror}"}
     entry = CACHE / key[:2] / f"{key}.tar"
@@ -45,10 +43,9 @@ def decode(path, candidates, size):
     except video.Unreadable as reason:
         measures, jpegs = {"reason": str(reason)}, []
     else:
-        jpegs = [store.to_jpeg(frame) for frame in clip.candidates]
-        hashes = [fingerprint(clip.candidates[position]) for position in evenly(candidates, min(HASHED, candidates))]
+        both = zip(clip.candidates, clip.changes, strict=True)
+        jpegs = [store.to_jpeg(picture) for pair in both for picture in pair]
         measures = {"frames": clip.frames, "fps": clip.fps, "width": clip.width, "height": clip.height}
-        measures |= {"hashes": " ".join(hashes)}
     store.write_entry(entry, measures, jpegs)
     return entry, measures
 
@@ -88,8 +85,7 @@ def write_shards(folder, names, entries):
     for shard, held in shards.items():
         with whole(folder / shard, "wb") as file, store.new_tar(file) as tar:
             for name, entry in held:
-                for number, jpeg in enumerate(store.read_entry(entry)[1]):
-                    store.add_member(tar, f"{name}/{number:02d}.jpg", jpeg)
+                store.add_clip(tar, f"{name}/", store.read_entry(entry)[1])
     for old in folder.glob("*.tar"):
         if old.name not in shards:
             old.unlink()
@@ -126,7 +122,7 @@ def main():
             "at least 2 are needed, one folder of clips each"
         )
     write_shards(Path("data/frames"), [row["clip"] for row in rows], usable)
-    columns = ["clip", "action", "folder", "frames", "fps", "width", "height", "seconds", "hashes"]
+    columns = ["clip", "action", "folder", "frames", "fps", "width", "height", "seconds"]
     write_table("data/clips.csv", pd.DataFrame(rows, columns=columns))
     print(f"frames: {len(rows)} clips of {len(counts)} actions, {settings.candidates} frames each, in data/frames/")
 

@@ -27,7 +27,8 @@ def predict(recognizer, path):
     """What the model says of one file: {clip, answer, settled_after, frames, probabilities}; raises Unreadable."""
     kept = recognizer.kept
     clip = video.read_clip(path, kept["candidates"], kept["store_size"])
-    beliefs = recognizer.believe(path.name, [store.to_jpeg(frame) for frame in clip.candidates])
+    stored = store.Stored([*map(store.to_jpeg, clip.candidates)], [*map(store.to_jpeg, clip.changes)])
+    beliefs = recognizer.believe(path.name, stored)
     ranked = sorted(zip(recognizer.actions, beliefs[-1].tolist()), key=lambda pair: -pair[1])
     return {
         "clip": str(path),

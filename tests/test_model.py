@@ -13,7 +13,7 @@ KINDS = ["lstm", "gru", "mean", "attention"]
 
 def temporal(kind, shortcut=True):
     torch.manual_seed(0)
-    return Temporal(kind, shortcut, 16, 8, 3, 0.5).eval()
+    return Temporal(kind, shortcut, 1, 16, 8, 3, 0.5).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,28 +9,38 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
+from glimpse.looks import cut, pictures_of
 from glimpse.sampling import keyed_rng
-from glimpse.store import from_jpeg
+
+MARGIN = 1.15  # sides of what is stored around a square that follows, to the square: room for crops
 
 
-def transform(size, mirror):
-    """torchvision's transform for one look, from stored frames to `size` x `size` pixels."""
-    steps = [v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)]
+def transforms(size, mirror):
+    """torchvision's transforms for one look: of where things are, to `size` x `size` pixels, and of their colours."""
+    where = [v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)]
     if mirror:
-        steps.append(v2.RandomHorizontalFlip())
-    return v2.Compose([*steps, v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3)])
+        where.append(v2.RandomHorizontalFlip())
+    return v2.Compose(where), v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3)
 
 
-def augmented_look(jpegs, change, seed, *key):
-    """One augmented look at stored frames, uint8 RGB (frames, size, size, 3).
+def augmented_look(stored, look, change, seed, *key, positions=None):
+    """One augmented look at candidates of a `Stored` clip, uint8 RGB (frames, views, size, size, 3).
 
-    `change` is what `transform` made; the draw follows from the seed and the key (the clip, which look, which epoch).
+    `change` is what `transforms` made; the draw follows from the seed and the key (the clip, which look, which epoch).
+    Frames and their changes are moved alike; colours are the frames' alone.
     """
-    frames = np.stack([from_jpeg(jpeg)[..., ::-1] for jpeg in jpegs])
+    where, colours = change
+    pictures, squares = pictures_of(stored, look, positions)
+    if look.follow:
+        wide = round(MARGIN * look.size)
+        pictures = [[cut(one, (x, y, MARGIN * side), wide) for one in views]
+                    for views, (x, y, side) in zip(pictures, squares, strict=True)]  # fmt: skip
+    stack = torch.from_numpy(np.array(pictures)[..., ::-1].copy())  # (frames, views, height, width, 3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(keyed_rng(seed, "look", *key).integers(2**63)))
-        looked = change(torch.from_numpy(frames).permute(0, 3, 1, 2))
-    return looked.permute(0, 2, 3, 1).contiguous().numpy()
+        shown = where(stack.permute(0, 1, 4, 2, 3))
+        shown[:, 0] = colours(shown[:, 0])
+    return shown.permute(0, 1, 3, 4, 2).contiguous().numpy()
 
 
 def mirror_allowed(setting, actions):

@@ -58,6 +58,11 @@ def frozen(backbone, device, precision):
     return run
 
 
+def seen(run, looks):
+    """What `run`, made by `frozen`, makes of looks (frames, views, size, size, 3): float16 (frames, views * 1280)."""
+    return run(looks.reshape(-1, *looks.shape[2:])).reshape(len(looks), -1)
+
+
 def to_onnx(backbone):
     """A folded `Backbone` as the bytes of an ONNX model.
 

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 
 HIGH, WIDE = 48, 64  # of a thumbnail, pixels
-CROPS = [(0, 0, HIGH, WIDE)] + [(top, left, top + 46, left + 61) for top, left in ((1, 1), (0, 0), (0, 3), (2, 0), (2, 3))]
+CROPS = [(0, 0, HIGH, WIDE)] + [
+    (top, left, top + 46, left + 61) for top, left in ((1, 1), (0, 0), (0, 3), (2, 0), (2, 3))
+]
 PAIRED = [(0, crop) for crop in range(len(CROPS))] + [(crop, 0) for crop in range(1, len(CROPS))]
 NEAR = 0.1  # share of a hash's 64 bits that may differ
 SHARED = 0.1  # share of all clips that are near one: from there on its place says nothing
@@ -27,7 +29,7 @@ def thumbnail(jpeg):
 
 
 def alike(thumbnails):
-    """The pairs of clips that are alike, [(first, second, share of bits that differ)], from uint8 (clips, frames, 48, 64)."""
+    """The pairs of clips alike, [(first, second, share of bits that differ)], from uint8 (clips, frames, 48, 64)."""
     hashes = np.stack([fingerprints(one) for one in thumbnails])
     near = []
     for first in range(len(hashes) - 1):
@@ -97,7 +99,7 @@ def _moves_alike(first, second):
 
 
 def _contrasts(thumbnails):
-    """Thumbnails in all crops as vectors of length 1 around 0: float32 (crops, frames, 768). Brightness and contrast are gone."""
+    """Thumbnails in all crops as vectors of length 1 around 0, float32 (crops, frames, 768): light doesn't count."""
     flat = np.stack([_small(thumbnails, crop, (32, 24)) for crop in CROPS]).astype(np.float32)
     flat = flat.reshape(*flat.shape[:2], -1)
     flat -= flat.mean(2, keepdims=True)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from glimpse.backbone import WIDTH, load_backbone
-from glimpse.engine import frozen, mixed_precision, pick_device
-from glimpse.looks import clean_look
+from glimpse.engine import frozen, mixed_precision, pick_device, seen
+from glimpse.looks import Look, clean_look
 from glimpse.model import Network, Temporal, load
 from glimpse.sampling import reading
 
@@ -20,11 +20,13 @@ class Recognizer:
         self.kept = kept = load(path)
         if not self.tuned:
             torch.set_num_threads(1)  # what reads the looks is too small to share out
-        self.actions, self.use = kept["actions"], kept["use"]
-        self.temporal = Temporal(**kept["temporal"], width=WIDTH, actions=len(self.actions), dropout=0.0)
+        self.actions, self.use, self.look = kept["actions"], kept["use"], Look(**kept["look"])
+        self.temporal = Temporal(
+            **kept["temporal"], width=WIDTH, views=self.look.views, actions=len(self.actions), dropout=0.0
+        )
         self.temporal.load_state_dict(kept["state"])
         self.temporal.eval()
-        self._look = None
+        self._believe_looks = None
 
     @property
     def tuned(self):
@@ -36,25 +38,25 @@ class Recognizer:
         kept = self.kept
         return reading(kept["candidates"], kept["frames"], kept["draw"], kept["seed"], clip)[: self.use]
 
-    def believe(self, clip, jpegs):
-        """What the model believes after each frame: probabilities (use, actions), from all stored candidates' JPEGs."""
-        looks = clean_look([jpegs[position] for position in self.positions(clip)], self.kept["size"])
-        if self._look is None:
-            self._look = self._looker()
-        return self._look(looks)
+    def believe(self, clip, stored):
+        """What the model believes after each frame: probabilities (use, actions), from all `Stored` candidates."""
+        looks = clean_look(stored, self.look, self.positions(clip))
+        if self._believe_looks is None:
+            self._believe_looks = self._looker()
+        return self._believe_looks(looks)
 
     @torch.inference_mode()
     def believe_features(self, features):
-        """The same of several clips from the features of the frames that are read: float16 (clips, use, 1280)."""
+        """The same of several clips from features of the frames that are read: float16 (clips, use, views * 1280)."""
         return torch.softmax(self.temporal(torch.from_numpy(features.astype(np.float32))), -1).numpy()
 
     def _looker(self):
-        """A function from looks (use, size, size, 3) to probabilities; built once, when first needed."""
+        """A function from looks (use, views, size, size, 3) to probabilities; built once, when first needed."""
         device, precision = pick_device(), self.kept["precision"]
         backbones = [load_backbone(state) for state in self.kept["backbones"]]
         if not self.tuned:
             run = frozen(backbones[0], device, precision)
-            return lambda looks: self.believe_features(run(looks)[None])[0]
+            return lambda looks: self.believe_features(seen(run, looks)[None])[0]
         network = Network(backbones, self.temporal).to(device, memory_format=torch.channels_last).eval()
 
         @torch.inference_mode()

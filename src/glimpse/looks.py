@@ -1,33 +1,115 @@
-"""The clean look: what the backbone sees of a stored frame when nothing is augmented.
+"""The clean look: what the backbone sees of stored frames when nothing is augmented.
 
 OpenCV and NumPy only, so that whoever runs the model needs no torch for it. Features, evaluate and predict share it.
 """
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from glimpse.store import from_jpeg
 
+STILL = 128  # of a change: no difference to the frame before
+EDGE = 0.08  # share of the movement on either side that the square around it may leave out
+ROOM = 1.35  # sides of that square to the movement's
+CLOSEST = 0.4  # of the frame's short side: the smallest square
+NOISE = 2  # grey levels of change that are no movement
+STEADY = 0.5  # how much of its last place the square keeps from one candidate to the next
 
-def clean_look(jpegs, size):
-    """Stored frames as the backbone sees them: the square in their middle, uint8 RGB (frames, size, size, 3).
 
-    Frames whose short side is below `size` are enlarged to it.
+@dataclass(frozen=True)
+class Look:
+    """How frames are looked at: pixels a side; whether the square follows what moves; whether changes are seen too."""
+
+    size: int
+    follow: bool
+    change: bool
+
+    @property
+    def views(self):
+        """Pictures the backbone sees of one frame: the frame, and its change."""
+        return 1 + self.change
+
+
+def clean_look(stored, look, positions=None):
+    """Candidates of a `Stored` clip, all or those at `positions`: uint8 RGB (frames, views, size, size, 3).
+
+    The square in the middle, or around what moves; enlarged where it has fewer than `look.size` pixels.
     """
-    return np.stack([_middle(from_jpeg(jpeg), size) for jpeg in jpegs])
+    pictures, squares = pictures_of(stored, look, positions)
+    shown = [
+        [cut(picture, square, look.size) for picture in views] for views, square in zip(pictures, squares, strict=True)
+    ]
+    return np.array(shown)[..., ::-1]
 
 
-def _middle(frame, size):
-    """The middle `size` x `size` pixels of a BGR frame, as RGB."""
-    if min(frame.shape[:2]) < size:
-        frame = cover(frame, size)
-    top, left = (frame.shape[0] - size) // 2, (frame.shape[1] - size) // 2
-    return frame[top : top + size, left : left + size, ::-1]
+def pictures_of(stored, look, positions=None):
+    """The frames at `positions` with their changes, BGR [(frame, change)], and the square of each: [(x, y, side)]."""
+    positions = range(len(stored.jpegs)) if positions is None else positions
+    frames = [from_jpeg(stored.jpegs[position]) for position in positions]
+    if not (look.follow or look.change):
+        return [[frame] for frame in frames], [_middle(frame) for frame in frames]
+    changes = [from_jpeg(change) for change in stored.changes[: max(positions) + 1]]
+    squares = follow(changes) if look.follow else [_middle(change) for change in changes]
+    pictures = [[frame, changes[p]] if look.change else [frame] for frame, p in zip(frames, positions, strict=True)]
+    return pictures, [squares[position] for position in positions]
+
+
+def follow(changes):
+    """The square around what moves, candidate by candidate, from changes BGR: [(x, y, side)], its middle and side.
+
+    It goes forward only: what it shows of a candidate follows from this one and those before it.
+    """
+    squares = []
+    for change in changes:
+        found = np.array(_moving(change))
+        squares.append(found if not squares else STEADY * squares[-1] + (1 - STEADY) * found)
+    return [tuple(square) for square in squares]
+
+
+def _moving(change):
+    """The square (x, y, side) around what moves in one change; the frame's middle where nothing does."""
+    moved = cv2.GaussianBlur(np.abs(change.astype(np.float32) - STILL).max(2), (5, 5), 0)
+    moved = np.clip(moved - 1.5 * np.median(moved) - NOISE, 0, None)
+    if not moved.any():
+        return _middle(change)
+    (left, right), (top, bottom) = _span(moved.sum(0)), _span(moved.sum(1))
+    short = min(change.shape[:2])
+    side = np.clip(ROOM * max(right - left, bottom - top), CLOSEST * short, short)
+    return (left + right) / 2, (top + bottom) / 2, side
+
+
+def _span(amounts):
+    """Between which places along an axis all but EDGE on either side of the amounts lies."""
+    shares = amounts.cumsum() / amounts.sum()
+    return np.searchsorted(shares, EDGE), np.searchsorted(shares, 1 - EDGE)
+
+
+def _middle(frame):
+    """The largest square in the middle of a frame: (x, y, side)."""
+    height, width = frame.shape[:2]
+    return width / 2, height / 2, min(height, width)
+
+
+def cut(frame, square, size):
+    """The square (x, y, side) of a BGR frame, moved inside it, as `size` x `size` pixels."""
+    x, y, side = square
+    side = min(round(side), *frame.shape[:2])
+    left = round(min(max(x - side / 2, 0), frame.shape[1] - side))
+    top = round(min(max(y - side / 2, 0), frame.shape[0] - side))
+    return scaled(frame[top : top + side, left : left + side], (size, size))
 
 
 def cover(frame, size):
     """A frame (height, width, 3) scaled, aspect kept, so that its short side is `size` pixels."""
     height, width = frame.shape[:2]
     scale = size / min(height, width)
-    shape = max(size, round(width * scale)), max(size, round(height * scale))
-    return cv2.resize(frame, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return scaled(frame, (max(size, round(width * scale)), max(size, round(height * scale))))
+
+
+def scaled(frame, shape):
+    """A frame scaled to `shape` (width, height): averaged where it shrinks, between pixels where it grows."""
+    if frame.shape[1::-1] == shape:
+        return frame
+    return cv2.resize(frame, shape, interpolation=cv2.INTER_AREA if shape[0] < frame.shape[1] else cv2.INTER_LINEAR)

@@ -20,7 +20,7 @@ class LockedDropout(nn.Dropout):
 
 
 class Temporal(nn.Module):
-    """Features (clips, frames, width) to logits (clips, frames, actions), one row of logits after each frame.
+    """Features (clips, frames, views * width) to logits (clips, frames, actions), a row of logits after each frame.
 
     kind: `lstm` or `gru` read in order; `mean` is the running mean of all frames so far; `attention` weighs them, each
     by itself, so that a frame that tells much counts more (softmax over the frames so far). With a `shortcut` the
@@ -28,12 +28,12 @@ class Temporal(nn.Module):
     as in LRCN (Donahue et al. 2015); attention as in Ilse et al. 2018.
     """
 
-    def __init__(self, kind, shortcut, width, hidden, actions, dropout):
+    def __init__(self, kind, shortcut, views, width, hidden, actions, dropout):
         super().__init__()
-        self.kind, self.shortcut = kind, shortcut
+        self.kind, self.shortcut, self.views = kind, shortcut, views
         self.norm = nn.LayerNorm(width)
         self.drop = LockedDropout(dropout)
-        self.squeeze = nn.Linear(width, hidden)
+        self.squeeze = nn.Linear(views * width, hidden)
         if kind in ("lstm", "gru"):
             self.read = {"lstm": nn.LSTM, "gru": nn.GRU}[kind](hidden, hidden, batch_first=True)
         elif kind == "attention":
@@ -41,7 +41,8 @@ class Temporal(nn.Module):
         self.answer = nn.Linear(hidden, actions)
 
     def forward(self, features):
-        seen = torch.relu(self.squeeze(self.drop(self.norm(features))))  # (clips, frames, hidden)
+        alike = self.norm(features.unflatten(2, (self.views, -1))).flatten(2)  # no view outweighs another
+        seen = torch.relu(self.squeeze(self.drop(alike)))  # (clips, frames, hidden)
         frames = seen.shape[1]
         mean = seen.cumsum(1) / torch.arange(1, frames + 1, device=seen.device)[:, None]  # of the frames so far
         if self.kind in ("lstm", "gru"):
@@ -57,7 +58,7 @@ class Temporal(nn.Module):
 
 
 class Network(nn.Module):
-    """Frames to logits: uint8 RGB (clips, frames, height, width, 3) to (clips, frames, actions).
+    """Looks to logits: uint8 RGB (clips, frames, views, height, width, 3) to (clips, frames, actions).
 
     One backbone for all frames, or, untied, as many backbones as frames: the n-th looks at the n-th frame.
     """
@@ -68,12 +69,13 @@ class Network(nn.Module):
         self.temporal = temporal
 
     def forward(self, looks):
-        clips, frames = looks.shape[:2]
+        clips, frames, views = looks.shape[:3]
         if len(self.backbones) == 1:
-            features = self.backbones[0](looks.flatten(0, 1)).unflatten(0, (clips, frames))
+            features = self.backbones[0](looks.flatten(0, 2)).unflatten(0, (clips, frames, views))
         else:
-            features = torch.stack([look(looks[:, t]) for t, look in enumerate(self.backbones)], dim=1)
-        return self.temporal(features.float())
+            each = [see(looks[:, t].flatten(0, 1)).unflatten(0, (clips, views)) for t, see in enumerate(self.backbones)]
+            features = torch.stack(each, dim=1)
+        return self.temporal(features.flatten(2).float())
 
 
 def save(path, contents):

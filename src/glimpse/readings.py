@@ -51,13 +51,13 @@ class FeatureReadings(Dataset):
 
 
 class FrameReadings(Dataset):
-    """A part's readings from stored frames, for a tuned backbone: uint8 (batch, use, size, size, 3), actions.
+    """A part's readings from stored frames, for a tuned backbone: uint8 (batch, use, views, size, size, 3), actions.
 
     Look 0 is the clean one; any other is drawn by `change`, as the seed, the clip and the look's number say.
     """
 
-    def __init__(self, frames, size, change, seed, part, positions, looks):
-        self.frames, self.size, self.change, self.seed = frames, size, change, seed
+    def __init__(self, frames, look, change, seed, part, positions, looks):
+        self.frames, self.look, self.change, self.seed = frames, look, change, seed
         self.part, self.positions, self.looks = part, positions, looks
 
     def __len__(self):
@@ -68,8 +68,8 @@ class FrameReadings(Dataset):
         return looks, torch.from_numpy(self.part.actions[batch])
 
     def _look(self, number):
-        clip, look = self.part.clips[number], self.looks[number]
-        jpegs = self.frames.jpegs(clip, self.positions[number])
-        if look == 0:
-            return clean_look(jpegs, self.size)
-        return augmented_look(jpegs, self.change, self.seed, clip, look)
+        clip, which, positions = self.part.clips[number], self.looks[number], self.positions[number]
+        stored = self.frames.stored(clip)
+        if which == 0:
+            return clean_look(stored, self.look, positions)
+        return augmented_look(stored, self.look, self.change, self.seed, clip, which, positions=positions)

@@ -99,6 +99,8 @@ ALLOWED = {
     "split.list": Whole(1, 99),
     "features.weights": Choice(("packaged", "torchvision", "none")),
     "features.size": Whole(32, 1024),
+    "features.follow": YES_NO,
+    "features.change": YES_NO,
     "features.looks": Whole(0, 64),
     "features.mirror": Choice(("auto", True, False)),
     "features.precision": Choice(("float32", "bfloat16")),

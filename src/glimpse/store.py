@@ -1,7 +1,7 @@
 """Stored frames: JPEGs in tar files, one tar a clip in `.cache/` and sixteen shards in `data/frames/`.
 
 A clip's shard follows from its name, so that an added clip changes one shard; `tar tf` shows what is in it:
-"wave/anna/take 1.mp4/07.jpg" is candidate 7 of that clip.
+"wave/anna/take 1.mp4/07.jpg" is candidate 7 of that clip, "07-change.jpg" what changed to it from shortly before.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,19 @@ import numpy as np
 from glimpse.files import whole
 
 JPEG_QUALITY = 95
+
+
+@dataclass
+class Stored:
+    """One clip's candidates: the JPEG of each, and of its change."""
+
+    jpegs: list
+    changes: list
+
+    @classmethod
+    def of(cls, pictures):
+        """From the JPEGs in the order they are stored in: a candidate, its change, the next candidate."""
+        return cls(pictures[::2], pictures[1::2])
 
 
 def to_jpeg(frame):
@@ -49,12 +63,17 @@ def add_member(tar, name, content):
     tar.addfile(member, io.BytesIO(content))
 
 
-def write_entry(path, measures, jpegs=()):
+def add_clip(tar, folder, pictures):
+    """A clip's JPEGs, in the order of `Stored.of`, in a folder of an open tar."""
+    for number, jpeg in enumerate(pictures):
+        add_member(tar, f"{folder}{number // 2:02d}{'-change' if number % 2 else ''}.jpg", jpeg)
+
+
+def write_entry(path, measures, pictures=()):
     """One clip's entry in the cache: its measures (a dict that JSON can hold) and its JPEGs."""
     with whole(path, "wb") as file, new_tar(file) as tar:
         add_member(tar, "clip.json", json.dumps(measures, sort_keys=True).encode())
-        for number, jpeg in enumerate(jpegs):
-            add_member(tar, f"{number:02d}.jpg", jpeg)
+        add_clip(tar, "", pictures)
 
 
 def read_entry(path):
@@ -77,8 +96,8 @@ class Frames:
         self.folder = Path(folder)
         self._places = {}
 
-    def jpegs(self, clip, wanted=None):
-        """The JPEG bytes of a clip's candidates, all or the `wanted` positions, in that order."""
+    def stored(self, clip):
+        """A clip's `Stored` candidates."""
         shard = self.folder / shard_name(clip)
         if shard not in self._places:
             self._places[shard] = self._index(shard)
@@ -86,16 +105,15 @@ class Frames:
         if places is None:
             raise SystemExit(f"{shard}: holds no frames of {clip}: run `dvc repro frames`")
         with open(shard, "rb") as file:
-            jpegs = []
-            for position in range(len(places)) if wanted is None else wanted:
-                offset, size = places[position]
+            pictures = []
+            for offset, size in places:
                 file.seek(offset)
-                jpegs.append(file.read(size))
-        return jpegs
+                pictures.append(file.read(size))
+        return Stored.of(pictures)
 
     @staticmethod
     def _index(shard):
-        """{clip: [(offset, size) of each candidate]} of a shard."""
+        """{clip: [(offset, size) of each JPEG]} of a shard."""
         places = {}
         try:
             with tarfile.open(shard) as tar:

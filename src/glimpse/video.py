@@ -1,4 +1,4 @@
-"""Decoding: one clip's candidate frames, read forward once, and what the clip is (frames, fps, size).
+"""Decoding: one clip's candidate frames and their changes, read forward once, and what it is (frames, fps, size).
 
 OpenCV's FFmpeg reader on one thread: `grab` decodes, `retrieve` converts to BGR, and only the frames that are wanted
 are converted. The count that a file states is often wrong (3 to 8 too high in J-HMDB), so it is only the plan.
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from glimpse.looks import cover
+from glimpse.looks import STILL, cover
 from glimpse.sampling import evenly
 
 SHORTEST_SIDE = 24  # pixels; a smaller picture shows no action
+BEFORE = 0.08  # seconds before a candidate: the frame that its change is told from
+BEFORE_FRAMES = 2  # the same where the file tells no frame rate
 
 
 class Unreadable(Exception):
@@ -25,6 +27,7 @@ class Clip:
     """What was read of a clip: its candidate frames (BGR, height, width, 3; rotation honoured) and its measures."""
 
     candidates: list
+    changes: list  # what each candidate differs by from the frame BEFORE, around STILL
     frames: int  # that can really be decoded
     fps: float  # as stated; 0.0 if unknown
     width: int
@@ -39,24 +42,31 @@ def read_clip(path, wanted, size):
     reader = _open(path)
     stated = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
     fps = reader.get(cv2.CAP_PROP_FPS)
-    plan = evenly(stated, wanted) if 0 < stated < 10**8 else np.array([0])
-    kept, frames = _grab_all(reader, plan, size)
+    gap = max(1, round(BEFORE * fps)) if 0 < fps < 1000 else BEFORE_FRAMES
+    plan = _plan(stated, wanted, gap) if 0 < stated < 10**8 else np.array([0])
+    kept, frames = _grab_all(reader, plan, gap, size)
     if frames == 0:
         raise Unreadable("no frame could be decoded: damaged, or a codec that this OpenCV doesn't know")
     if frames == 1:
         raise Unreadable("only one frame could be decoded")
     if frames != stated:
-        plan = evenly(frames, wanted)
-        kept, again = _grab_all(_open(path), plan, size)
+        plan = _plan(frames, wanted, gap)
+        kept, again = _grab_all(_open(path), plan, gap, size)
         if again != frames:
             raise Unreadable(f"decodes differently each time: {frames} frames, then {again}")
-    (height, width), _ = kept[plan[0]]
+    (height, width), _, _ = kept[plan[0]]
     if min(width, height) < SHORTEST_SIDE:
         raise Unreadable(f"too small: {width}x{height} pixels, at least {SHORTEST_SIDE} are needed")
     candidates = [kept[position][1] for position in plan]
     if all(np.array_equal(candidates[0], other) for other in candidates[1:]):
         raise Unreadable("all frames are identical")
-    return Clip(candidates, frames, round(fps, 3) if 0 < fps < 1000 else 0.0, width, height)
+    changes = [kept[position][2] for position in plan]
+    return Clip(candidates, changes, frames, round(fps, 3) if 0 < fps < 1000 else 0.0, width, height)
+
+
+def _plan(frames, wanted, gap):
+    """The candidates' positions: evenly spread, but late enough to have a frame `gap` before."""
+    return np.maximum(evenly(frames, wanted), min(gap, frames - 1))
 
 
 def _open(path):
@@ -74,14 +84,21 @@ def _open(path):
     return reader
 
 
-def _grab_all(reader, plan, size):
-    """The frames at the planned positions, {position: ((height, width), scaled frame)}, and how many there are."""
-    plan, kept, count = set(plan.tolist()), {}, 0
+def _grab_all(reader, plan, gap, size):
+    """What is at the planned positions, {position: ((height, width), scaled frame, its change)}, and how many frames
+    there are."""
+    wanted, before = set(plan.tolist()), {max(0, position - gap) for position in plan.tolist()}
+    kept, earlier, count = {}, {}, 0
     while reader.grab():
-        if count in plan:
+        if count in wanted or count in before:
             ok, frame = reader.retrieve()
             if not ok:
                 break
-            kept[count] = frame.shape[:2], cover(frame, size)
+            if count in before:
+                earlier[count] = frame
+            if count in wanted:
+                change = cv2.addWeighted(frame, 1, earlier.get(max(0, count - gap), frame), -1, STILL)
+                kept[count] = frame.shape[:2], cover(frame, size), cover(change, size)
+            earlier.pop(count - gap, None)
         count += 1
     return kept, count

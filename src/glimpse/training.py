@@ -1,0 +1,119 @@
+"""Training: epochs over readings of the train part, and the epoch that the val part likes best."""
+
+import copy
+import sys
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
+from torchmetrics.functional.classification import multiclass_accuracy
+from tqdm import tqdm
+
+from glimpse.engine import mixed_precision
+
+EARLIER = 0.3  # share of the loss for the beliefs before the last frame
+
+
+def loss_of(logits, target, label_smoothing=0.0, weight=None):
+    """Cross-entropy of the belief after the last frame and, with a smaller share, of those after every frame."""
+    frames = logits.shape[1]
+    last = nn.functional.cross_entropy(logits[:, -1], target, weight, label_smoothing=label_smoothing)
+    each = target.repeat_interleave(frames)
+    every = nn.functional.cross_entropy(logits.flatten(0, 1), each, weight, label_smoothing=label_smoothing)
+    return (1 - EARLIER) * last + EARLIER * every
+
+
+def train_one_epoch(network, loader, criterion, optimizer, schedule, clip_norm, device, precision):
+    """One pass over the loader; returns the mean loss and the accuracy on the way."""
+    network.train()
+    losses, hits, seen = 0.0, 0, 0
+    for looks, target in loader:
+        target = target.to(device)
+        with mixed_precision(device, precision):
+            logits = network(looks.to(device)).float()  # (clips, frames, actions)
+        loss = criterion(logits, target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+        optimizer.step()
+        schedule.step()
+        losses += loss.item() * len(target)
+        hits += (logits[:, -1].argmax(1) == target).sum().item()
+        seen += len(target)
+    return losses / seen, hits / seen
+
+
+@torch.inference_mode()
+def evaluate(network, loader, device, precision):
+    """The cross-entropy and the multiclass accuracy of the belief after the last frame."""
+    network.eval()
+    logits, targets = [], []
+    for looks, target in loader:
+        with mixed_precision(device, precision):
+            logits.append(network(looks.to(device))[:, -1].float().cpu())
+        targets.append(target)
+    logits, targets = torch.cat(logits), torch.cat(targets)
+    accuracy = multiclass_accuracy(logits, targets, logits.shape[1], average="micro")
+    return nn.functional.cross_entropy(logits, targets).item(), accuracy.item()
+
+
+def fit(network, train_loader, val_loader, weight, trained, settings, device, precision):
+    """Train until the epochs or the patience are over; returns the best weights, their epoch's row, and all rows.
+
+    The best epoch has the highest validation accuracy; among equals the lowest validation loss. `train_loader(epoch)`
+    brings the readings of an epoch, `weight` the loss's weight of each action, `trained` the optimizer's groups of
+    parameters with their learning rates.
+    """
+    optimizer = torch.optim.AdamW(trained, weight_decay=settings.weight_decay, fused=True)
+    rates, steps = [group["lr"] for group in trained], settings.epochs * len(train_loader(1))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps)
+
+    def criterion(logits, target):
+        return loss_of(logits, target, settings.label_smoothing, weight)
+
+    best, best_weights, rows = None, None, []
+    for epoch in tqdm(range(1, settings.epochs + 1), "training", unit="epoch", disable=None):
+        loss, accuracy = train_one_epoch(
+            network, train_loader(epoch), criterion, optimizer, schedule, settings.clip_norm, device, precision
+        )
+        val_loss, val_accuracy = evaluate(network, val_loader, device, precision)
+        row = {"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy}
+        row |= {"val_loss": val_loss, "val_accuracy": val_accuracy}
+        rows.append(row)
+        better = best is None or (val_accuracy, -val_loss) > (best["val_accuracy"], -best["val_loss"])
+        if better:
+            best, best_weights = row, copy.deepcopy(network.state_dict())
+        tqdm.write(
+            f"epoch {epoch:3d}  train: loss {loss:.4f}, accuracy {accuracy:.4f}  "
+            f"val: loss {val_loss:.4f}, accuracy {val_accuracy:.4f}{'  best so far' if better else ''}"
+        )
+        sys.stdout.flush()
+        if epoch - best["epoch"] >= settings.patience:
+            break
+    return best_weights, best, rows
+
+
+def loader(readings, batch, workers, sampler=None):
+    """Batches of readings, which bring a whole batch at once; in their order, or in a sampler's."""
+    return DataLoader(readings, batch, sampler=sampler, num_workers=workers, collate_fn=as_it_is)
+
+
+def as_it_is(batch):
+    """The batch, which the dataset brings whole."""
+    return batch
+
+
+def weight_of(actions, count, balance):
+    """The loss's weight of each action, so that few clips count as much as many; None without `weights`."""
+    if balance != "weights":
+        return None
+    return torch.tensor(len(actions) / (count * np.bincount(actions, minlength=count)), dtype=torch.float32)
+
+
+def sampler_of(actions, balance, seed):
+    """The order of an epoch's clips; `sampler` draws each action as often as any other, with repeats."""
+    generator = torch.Generator().manual_seed(seed)
+    if balance == "sampler":
+        return WeightedRandomSampler(1 / np.bincount(actions)[actions], len(actions), generator=generator)
+    return RandomSampler(actions, generator=generator)
