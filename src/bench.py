@@ -77,8 +77,9 @@ def plan(path, wanted):
 
 
 def stage_frames(path, positions, s):
-    """What the stage `frames` makes of a clip, which finds the positions itself: the JPEGs of its scaled candidates."""
-    return [store.to_jpeg(frame) for frame in video.read_clip(path, s.candidates, s.store_size).candidates]
+    """What the stage `frames` makes of a clip, which finds the positions itself: its `Stored` candidates."""
+    clip = video.read_clip(path, s.candidates, s.store_size)
+    return store.Stored([*map(store.to_jpeg, clip.candidates)], [*map(store.to_jpeg, clip.changes)])
 
 
 def apart(decoder, path, positions):
@@ -125,7 +126,8 @@ def decode(paths, s, rounds, *_):
 def features(paths, s, rounds, *_):
     """Frames through the frozen backbone, a clip's candidates at a time; all get the same uint8 frames."""
     paths = paths[: CORES * rounds]
-    seen = np.stack([looks.clean_look(stage_frames(path, None, s), s.features.size) for path in paths])
+    look = looks.Look(s.features.size, s.features.follow, s.features.change)
+    seen = np.concatenate([looks.clean_look(stage_frames(path, None, s), look).swapaxes(0, 1) for path in paths])
     threads, cpu = torch.get_num_threads(), torch.device("cpu")
     network, folded = (backbone.load_backbone(backbone.pretrained(s.features.weights)) for _ in range(2))
     folded = backbone.fold(folded).to(memory_format=torch.channels_last)

@@ -40,7 +40,8 @@ def answer_words(row, approach):
 
 def draw(rows, frames, recognizer):
     """The sheet: BGR uint8. `rows`: for each clip its rows of the two tables of answers, first5's and all10's."""
-    strips = [strip(frames.jpegs(first["clip"], recognizer.positions(first["clip"]))) for first, _ in rows]
+    read = [(frames.stored(first["clip"]), recognizer.positions(first["clip"])) for first, _ in rows]
+    strips = [strip([stored.jpegs[position] for position in positions]) for stored, positions in read]
     width = max(one.shape[1] for one in strips)
     sheet = np.full((MARGIN + 18 + len(rows) * (TALL + MARGIN), WIDE + width + MARGIN, 3), 255, np.uint8)
     half = width // 2

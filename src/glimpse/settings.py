@@ -120,6 +120,8 @@ ALLOWED = {
     "train.clip_norm": Number(1e-3, 1e6),
     "train.balance": Choice(("weights", "sampler", "none")),
     "evaluate.subsets": Whole(1, 100),
+    "study.folds": Whole(2, 100),
+    "study.seeds": Whole(1, 100),
     "demo.actors": Whole(3, 1000),
     "demo.takes": Whole(1, 100),
     "demo.seed": Whole(0, 2**31 - 1),

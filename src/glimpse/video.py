@@ -14,7 +14,7 @@ from glimpse.looks import STILL, cover
 from glimpse.sampling import evenly
 
 SHORTEST_SIDE = 24  # pixels; a smaller picture shows no action
-BEFORE = 0.08  # seconds before a candidate: the frame that its change is told from
+BEFORE = 0.08  # seconds before a candidate: the frame that its change is told from, or else the first one
 BEFORE_FRAMES = 2  # the same where the file tells no frame rate
 
 
@@ -43,14 +43,14 @@ def read_clip(path, wanted, size):
     stated = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
     fps = reader.get(cv2.CAP_PROP_FPS)
     gap = max(1, round(BEFORE * fps)) if 0 < fps < 1000 else BEFORE_FRAMES
-    plan = _plan(stated, wanted, gap) if 0 < stated < 10**8 else np.array([0])
+    plan = evenly(stated, wanted) if 0 < stated < 10**8 else np.array([0])
     kept, frames = _grab_all(reader, plan, gap, size)
     if frames == 0:
         raise Unreadable("no frame could be decoded: damaged, or a codec that this OpenCV doesn't know")
     if frames == 1:
         raise Unreadable("only one frame could be decoded")
     if frames != stated:
-        plan = _plan(frames, wanted, gap)
+        plan = evenly(frames, wanted)
         kept, again = _grab_all(_open(path), plan, gap, size)
         if again != frames:
             raise Unreadable(f"decodes differently each time: {frames} frames, then {again}")
@@ -62,11 +62,6 @@ def read_clip(path, wanted, size):
         raise Unreadable("all frames are identical")
     changes = [kept[position][2] for position in plan]
     return Clip(candidates, changes, frames, round(fps, 3) if 0 < fps < 1000 else 0.0, width, height)
-
-
-def _plan(frames, wanted, gap):
-    """The candidates' positions: evenly spread, but late enough to have a frame `gap` before."""
-    return np.maximum(evenly(frames, wanted), min(gap, frames - 1))
 
 
 def _open(path):

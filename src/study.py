@@ -1,0 +1,199 @@
+"""Stage `study`: what tells these actions apart, does the LSTM earn its keep, and what would help.
+
+Trains what reads the looks many times: k folds by group and several seeds, on the features that are there. Reads
+data/features.npy, data/clips.csv and data/split.csv (for the groups). Writes metrics/study.csv (a row for each
+question's figures), metrics/study-trials.csv (a row for each training) and metrics/study.txt (the answers in words).
+Run: python src/study.py
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from glimpse.files import read_table, whole, write_table
+from glimpse.intervals import accuracy_score, difference
+from glimpse.settings import read
+from glimpse.trials import Trial, run_all
+
+SHARES = (0.25, 0.5, 0.75)  # of the training groups, for the learning curve
+ORDERLESS = ("mean", "attention")
+
+
+def plan(s, actions, base):
+    """The trials that answer each question: {question's key: [Trial]}."""
+    folds, seeds = range(s.study.folds), range(s.seed, s.seed + s.study.seeds)
+    first = s.frames if s.first5.use == "all" else s.first5.use
+
+    def over(trial, seeds=seeds):
+        return [replace(trial, seed=seed, fold=fold) for seed in seeds for fold in folds]
+
+    trials = {
+        "as set": over(base),
+        "first": over(replace(base, use=first)),
+        "frames, mean": over(replace(base, temporal="mean", views=1)),
+        "frames, in order": over(replace(base, temporal="lstm", views=1)),
+    }
+    for kind in {"lstm", *ORDERLESS} - {base.temporal}:
+        trials[kind] = over(replace(base, temporal=kind))
+    for share in SHARES:
+        trials[f"share {share}"] = over(replace(base, share=share), seeds[:1])
+    for number, action in enumerate(actions):
+        left_out = replace(base, left_out=action, seed=s.seed, fold=number % s.study.folds)
+        trials[f"without {action}"] = [left_out]
+    return trials
+
+
+class Found:
+    """What the trials came to, question by question."""
+
+    def __init__(self, table, trials, base):
+        self.base = base
+        columns = list(Trial.__dataclass_fields__)
+        table = table[table["part"] == "test"]
+        rows = {key: group for key, group in table.groupby(columns, dropna=False)}
+        self.of = {
+            key: pd.concat([rows[tuple(getattr(trial, name) for name in columns)] for trial in asked])
+            for key, asked in trials.items()
+        }
+
+    def clips(self, key):
+        """The share of trainings that were right about each clip: a table with clip, action, group and right."""
+        return self.of[key].groupby("clip", as_index=False).agg(
+            action=("action", "first"), group=("group", "first"), right=("right", "mean")
+        )
+
+    def score(self, key):
+        """Accuracy over all folds, mean over seeds, with its interval."""
+        clips = self.clips(key)
+        return accuracy_score(clips["right"].to_numpy(), clips["group"].to_numpy())
+
+    def gain(self, key, over):
+        """What `key` has above `over`, on the same clips."""
+        more, less = self.clips(key), self.clips(over)
+        assert more["clip"].equals(less["clip"])
+        return difference(less["right"].to_numpy(), more["right"].to_numpy(), more["group"].to_numpy())
+
+    def spread(self, key):
+        """The standard deviation of the accuracy over seeds, and over folds within a seed."""
+        each = self.of[key].groupby(["seed", "fold"])["right"].mean()
+        seeds = self.of[key].groupby("seed")["right"].mean()
+        return float(seeds.std(ddof=1)) if len(seeds) > 1 else float("nan"), float(each.groupby("seed").std().mean())
+
+
+def told_by(found, views):
+    """Is it appearance, movement or order? Sentences."""
+    frames = found.score("frames, mean")
+    lines = [f"Appearance: frames alone, in no order, get {frames}."]
+    helps = []
+    order = found.gain("frames, in order", "frames, mean")
+    lines.append(f"Order: {order.in_words('frames in no order', 'frames read in order')}.")
+    if order.clear and order.value > 0:
+        helps.append("the order of frames")
+    if views > 1:
+        movement = found.gain("mean", "frames, mean")
+        lines.append(f"Movement: {movement.in_words('frames alone', 'frames with what changed')}, both in no order.")
+        if movement.clear and movement.value > 0:
+            helps.append("what changes between neighbouring frames")
+    if helps:
+        lines.append(f"So appearance alone is not enough here: {' and '.join(helps)} tells more.")
+    else:
+        lines.append("So appearance tells what can be told here, as far as these clips can show.")
+    return lines
+
+
+def keep_of_lstm(found):
+    """Does the LSTM earn its keep? A sentence."""
+    best = max(ORDERLESS, key=lambda kind: found.score(kind).value)
+    gain = found.gain("lstm", best)
+    verdict = {True: "yes" if gain.value > 0 else "no", False: "not that these clips could show"}[gain.clear]
+    return f"Does the LSTM earn its keep? {verdict}: {gain.in_words(f'{best} of the looks', 'the LSTM')}."
+
+
+def half_enough(found, first, use):
+    """Is half of the clip enough? A sentence."""
+    if first == use:
+        return f"Both approaches read {use} frames: whether half of the clip is enough was not asked."
+    gain = found.gain("as set", "first")
+    said = gain.in_words(f"the first {first} frames", f"all {use}")
+    enough = "no" if gain.clear and gain.value > 0 else "yes" if gain.high < 0.05 else "not clear"
+    return f"Is half of the clip enough? {enough}: {said}."
+
+
+def stability(found):
+    """How stable is a score? A sentence."""
+    seeds, folds = found.spread("as set")
+    count = found.of["as set"]["seed"].nunique()
+    over = f"{100 * seeds:.1f} points over {count} seeds" if seeds == seeds else "unknown over seeds (study.seeds is 1)"
+    return f"How stable is a score? Standard deviation {over}, {100 * folds:.1f} points from fold to fold."
+
+
+def learning_curve(found):
+    """The score by the share of the training groups, and what twice as many would give.
+
+    The errors are taken to fall as a power of the number of clips (Hestness and others 2017); a straight line through
+    their logarithms goes on to twice the clips.
+    """
+    shares = [*SHARES, 1.0]
+    scores = [found.score(f"share {share}" if share < 1 else "as set") for share in shares]
+    errors = [(1 - score.value + 0.5 / score.n) / (1 + 1 / score.n) for score in scores]
+    slope, level = np.polyfit(np.log(shares), np.log(errors), 1)
+    twice = float(np.clip(1 - np.exp(level + slope * np.log(2)), 0, 1))
+    curve = ", ".join(f"{score.value:.3f} from {share:.0%}" for share, score in zip(shares, scores, strict=True))
+    more = 100 * (twice - scores[-1].value)
+    said = f"about {more:+.0f} points, to {twice:.2f}" if slope < 0 else "nothing that this curve shows"
+    return scores, twice, f"More clips: {curve} of the training groups. Twice as many would give {said} (an extrapolation)."
+
+
+def never_seen(found, actions, error):
+    """How often clips of an action that no training saw end as unknown, beside those of known actions."""
+    of = pd.concat([found.of[f"without {action}"] for action in actions])
+    strange = of[of["action"] == of["left_out"]]
+    known = of[of["action"] != of["left_out"]]
+    lost, kept = (accuracy_score(~part["known"].to_numpy(), part["group"].to_numpy()) for part in (strange, known))
+    said = (
+        f"An action that was never trained on: {lost} of its clips end as unknown (n = {lost.n}), and {kept} of the "
+        f"clips of known actions (n = {kept.n}), at the threshold for {error:.0%} errors."
+    )
+    return lost, kept, said
+
+
+def main():
+    s = read("seed", "candidates", "frames", "draw", "redraw", "first5", "all10", "split", "features", "model",
+             "train", "evaluate", "study")  # fmt: skip
+    if s.model.tune:
+        raise SystemExit("study: reads the frozen backbone's features, so model.tune must be 0")
+    split = read_table("data/split.csv", ["clip", "action", "group"]).set_index("clip")
+    clips = read_table("data/clips.csv", ["clip"])["clip"]
+    missing = [clip for clip in clips if clip not in split.index]
+    if missing:
+        raise SystemExit(f"data/split.csv: has no {missing[0]}: the study wants every clip, so no official lists")
+    held = split.loc[clips]
+    actions = sorted(held["action"].unique())
+    use = s.frames if s.all10.use == "all" else s.all10.use
+    first = s.frames if s.first5.use == "all" else s.first5.use
+    views = 1 + s.features.change
+    base = Trial(use, s.model.temporal, views, s.seed, 0)
+    trials = plan(s, actions, base)
+    unique = list(dict.fromkeys(trial for asked in trials.values() for trial in asked))
+    print(f"study: {len(unique)} trainings on {len(clips)} clips, {s.study.folds} folds x {s.study.seeds} seeds", flush=True)
+    table = run_all(unique, list(clips), held["action"].tolist(), held["group"].tolist(), s.study.folds, s)
+    found = Found(table, trials, base)
+    _, twice, more_clips = learning_curve(found)
+    lost, kept, unseen = never_seen(found, actions, s.evaluate.error)
+    lines = [
+        *told_by(found, views), keep_of_lstm(found), half_enough(found, first, use), stability(found), more_clips, unseen,
+    ]  # fmt: skip
+    rows = [{"what": key, **found.score(key).row()} for key in trials if not key.startswith("without")]
+    rows += [{"what": "never seen, unknown", **lost.row()}, {"what": "known, unknown", **kept.row()}]
+    rows.append({"what": "twice the clips, extrapolated", "value": twice})
+    write_table("metrics/study.csv", pd.DataFrame(rows).round(4))
+    by_training = table.groupby(list(Trial.__dataclass_fields__), sort=False)["right"].agg(["mean", "size"]).reset_index()
+    write_table("metrics/study-trials.csv", by_training.rename(columns={"mean": "accuracy", "size": "n"}).round(4))
+    with whole("metrics/study.txt") as file:
+        file.write("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

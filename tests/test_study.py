@@ -1,0 +1,104 @@
+"""The study: its trials keep groups and left-out actions apart, and its words say what the figures say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import write_params
+
+import study
+from glimpse.settings import read
+from glimpse.trials import Trial, parts_of
+
+BASE = Trial(use=10, temporal="lstm", views=2, seed=0, fold=0)
+
+
+def a_data_set(groups=12, takes=2):
+    """Actions and groups of clips: every group has every action."""
+    names = [(action, f"g{group}") for action in "abc" for group in range(groups) for _ in range(takes)]
+    return [action for action, _ in names], [group for _, group in names]
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize("fold", range(3))
+def test_no_group_straddles_the_parts_of_a_trial(share, fold):
+    actions, groups = a_data_set()
+    parts = parts_of(Trial(10, "lstm", 2, 1, fold, share), actions, groups, 3, 0.25, 0)
+    held = {part: {groups[row] for row in rows} for part, rows in parts.items()}
+    assert not (held["train"] & held["val"] or held["train"] & held["test"] or held["val"] & held["test"])
+    assert all({actions[row] for row in rows} == set("abc") for rows in parts.values())
+    everything = parts_of(Trial(10, "lstm", 2, 1, fold), actions, groups, 3, 0.25, 0)
+    assert set(parts["train"]) <= set(everything["train"])
+    assert len(parts["train"]) == pytest.approx(share * len(everything["train"]), rel=0.3)
+
+
+def test_every_clip_is_tested_once_over_the_folds():
+    actions, groups = a_data_set()
+    tested = [parts_of(Trial(10, "lstm", 2, 1, fold), actions, groups, 4, 0.25, 0)["test"] for fold in range(4)]
+    assert sorted(np.concatenate(tested)) == list(range(len(actions)))
+
+
+def test_an_action_that_is_left_out_is_tested_and_never_trained():
+    actions, groups = a_data_set()
+    parts = parts_of(Trial(10, "lstm", 2, 0, 0, left_out="b"), actions, groups, 3, 0.25, 0)
+    assert "b" not in {actions[row] for part in ("train", "val") for row in parts[part]}
+    assert "b" in {actions[row] for row in parts["test"]}
+
+
+def found(shares, groups=40, seeds=2):
+    """A `Found` in which each question's trials are right for a given share of the clips of every group."""
+    trials, rows = {}, []
+    for number, (key, share) in enumerate(shares.items()):
+        asked = [Trial(number, "lstm", 2, seed, 0) for seed in range(seeds)]
+        trials[key] = asked
+        for trial in asked:
+            for clip in range(groups * 4):
+                right = (clip * 7 % (groups * 4)) < share * groups * 4
+                rows.append(trial.__dict__ | {"clip": f"{clip:03d}", "action": "a", "group": f"g{clip % groups}",
+                                              "right": right, "known": True, "part": "test"})  # fmt: skip
+    return study.Found(pd.DataFrame(rows), trials, BASE)
+
+
+def test_appearance_movement_and_order_are_told_apart():
+    order = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.95, "mean": 0.6}), 2)
+    assert order[-1] == "So appearance alone is not enough here: the order of frames tells more."
+    movement = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.6, "mean": 0.95}), 2)
+    assert "what changes between neighbouring frames tells more" in movement[-1]
+    neither = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.6, "mean": 0.6}), 2)
+    assert neither[-1].startswith("So appearance tells what can be told here")
+
+
+def test_the_lstm_earns_its_keep_only_where_it_beats_what_has_no_order():
+    assert "? yes" in study.keep_of_lstm(found({"lstm": 0.95, "mean": 0.6, "attention": 0.5}))
+    assert "? no:" in study.keep_of_lstm(found({"lstm": 0.5, "mean": 0.95, "attention": 0.5}))
+    assert "? not that" in study.keep_of_lstm(found({"lstm": 0.7, "mean": 0.7, "attention": 0.7}))
+
+
+def test_half_of_the_clip_is_enough_only_where_all_of_it_is_no_better():
+    assert "enough? no:" in study.half_enough(found({"as set": 0.95, "first": 0.6}), 5, 10)
+    assert "enough? yes:" in study.half_enough(found({"as set": 0.9, "first": 0.9}, groups=400), 5, 10)
+    assert "not asked" in study.half_enough(found({"as set": 0.9, "first": 0.9}), 10, 10)
+
+
+def test_the_learning_curve_goes_on_as_it_came():
+    shares = {"share 0.25": 0.2, "share 0.5": 0.6, "share 0.75": 0.733, "as set": 0.8}  # errors 0.8, 0.4, 0.27, 0.2
+    scores, twice, words = study.learning_curve(found(shares, groups=200))
+    assert [score.value for score in scores] == pytest.approx(list(shares.values()), abs=0.01)
+    assert twice == pytest.approx(0.9, abs=0.01) and "an extrapolation" in words
+    _, _, flat = study.learning_curve(found(dict.fromkeys(shares, 0.7)))
+    assert "nothing that this curve shows" in flat or "+0 points" in flat
+
+
+@pytest.mark.slow
+def test_on_the_demo_the_words_are_the_known_answers(copied, stage, monkeypatch, capsys):
+    write_params(copied, **{"demo.actors": 8, "demo.takes": 2, "features.looks": 1, "features.size": 128,
+                            "study.folds": 3, "study.seeds": 1})  # fmt: skip
+    monkeypatch.chdir(copied)
+    assert read("study").study.folds == 3
+    stage(copied, "study")
+    said = (copied / "metrics/study.txt").read_text()
+    table = pd.read_csv(copied / "metrics/study.csv").set_index("what")
+    assert "the order of frames" in said.splitlines()[3]
+    assert "Is half of the clip enough? no" in said
+    assert table.loc["frames, mean", "low"] <= 0.8 and table.loc["frames, in order", "value"] > 0.8
+    assert table.loc["first", "low"] <= 0.8
+    assert said.strip() == capsys.readouterr().out.strip().partition("\n")[2]
