@@ -17,7 +17,7 @@ CROPS = [(0, 0, HIGH, WIDE)] + [(top, left, top + 46, left + 61) for top, left i
 PAIRED = [(0, crop) for crop in range(len(CROPS))] + [(crop, 0) for crop in range(1, len(CROPS))]
 NEAR = 0.1  # share of a hash's 64 bits that may differ
 PICTURES_ALIKE = 0.9  # correlation of two pictures, from which they are the same
-MOVES_ALIKE = 0.8  # correlation of what moves, from which clips of one place are the same
+MOVES_ALIKE, OWN_MOVES_ALIKE = 0.82, 0.92  # correlation of what moves, from which clips of one place are the same
 SHARED = 0.1  # share of all clips that are near one: from there on its place says nothing
 FEWEST_SHARED = 4  # and no fewer than so many clips
 FAINT = 0.01  # of the thumbnails' contrast: less movement than that is noise
@@ -47,8 +47,8 @@ def alike(thumbnails):
     shared = fellows >= max(FEWEST_SHARED, SHARED * len(hashes))
 
     def same(first, second):
-        apart = not (shared[first] and shared[second])
-        return apart or _moves(contrasts(first), contrasts(second)) >= MOVES_ALIKE
+        places_tell = not (shared[first] and shared[second])
+        return places_tell or _move_alike(contrasts(first), contrasts(second))
 
     return [pair for pair in near if same(*pair[:2])]
 
@@ -93,25 +93,29 @@ def _pictures(first, second):
     return best
 
 
-def _moves(first, second):
-    """The correlation of what moves in two clips of one place, all frames together, from their contrasts.
+def _move_alike(first, second):
+    """Whether what moves in two clips of one place is the same, all frames together, from their contrasts.
 
-    The best over all crops, and over what may have been trimmed from either.
+    What moves differs from the place: from the mean of both clips, which keeps who stands still apart, or, for a copy
+    that is cropped oddly and so has edges at other pixels, from each clip's own. Correlations, the best over all crops
+    and over what may have been trimmed from either.
     """
     frames = first.shape[1]
     at = np.arange(frames)
     starts, spans = np.array([(start, 1 - start - end) for start, end in TRIMMED]).T[..., None]
     moved = np.round(starts * (frames - 1) + at * spans).astype(int)  # (trims, frames)
-    best = -1.0
     for mine, theirs in PAIRED:
-        place = (first[mine].mean(0) + second[theirs].mean(0)) / 2
-        a, b = first[mine] - place, second[theirs] - place
-        matches = a @ b.T
-        much, more = (np.square(one).sum(1) + FAINT**2 for one in (a, b))  # movement of each frame, (frames,)
-        forth = matches[at, moved].sum(1) / np.sqrt(much.sum() * more[moved].sum(1))
-        back = matches[moved, at].sum(1) / np.sqrt(more.sum() * much[moved].sum(1))
-        best = max(best, forth.max(), back.max())
-    return best
+        here, there = first[mine].mean(0), second[theirs].mean(0)
+        both = (here + there) / 2
+        for place, other, least in ((both, both, MOVES_ALIKE), (here, there, OWN_MOVES_ALIKE)):
+            a, b = first[mine] - place, second[theirs] - other
+            matches = a @ b.T
+            much, more = (np.square(one).sum(1) + FAINT**2 for one in (a, b))  # movement of each frame, (frames,)
+            forth = matches[at, moved].sum(1) / np.sqrt(much.sum() * more[moved].sum(1))
+            back = matches[moved, at].sum(1) / np.sqrt(more.sum() * much[moved].sum(1))
+            if max(forth.max(), back.max()) >= least:
+                return True
+    return False
 
 
 def _contrasts(thumbnails):
