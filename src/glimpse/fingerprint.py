@@ -47,8 +47,8 @@ def alike(thumbnails):
     shared = fellows >= max(FEWEST_SHARED, SHARED * len(hashes))
 
     def same(first, second):
-        places_tell = not (shared[first] and shared[second])
-        return places_tell or _move_alike(contrasts(first), contrasts(second))
+        place_tells = not (shared[first] or shared[second])
+        return place_tells or _move_alike(contrasts(first), contrasts(second))
 
     return [pair for pair in near if same(*pair[:2])]
 
