@@ -18,13 +18,11 @@ from tqdm import tqdm
 
 from glimpse import clips, store, video
 from glimpse.files import whole, write_table
-from glimpse.fingerprint import fingerprint
 from glimpse.sampling import evenly
 from glimpse.settings import read
 
 CACHE = Path(".cache/frames")
 SAMPLE = 8  # clips decoded first, to tell how long the rest will take
-HASHED = 5  # frames per clip that get a perceptual hash
 
 
 def decode(path, candidates, size):
@@ -46,9 +44,7 @@ def decode(path, candidates, size):
         measures, jpegs = {"reason": str(reason)}, []
     else:
         jpegs = [store.to_jpeg(frame) for frame in clip.candidates]
-        hashes = [fingerprint(clip.candidates[position]) for position in evenly(candidates, min(HASHED, candidates))]
         measures = {"frames": clip.frames, "fps": clip.fps, "width": clip.width, "height": clip.height}
-        measures |= {"hashes": " ".join(hashes)}
     store.write_entry(entry, measures, jpegs)
     return entry, measures
 
@@ -126,7 +122,7 @@ def main():
             "at least 2 are needed, one folder of clips each"
         )
     write_shards(Path("data/frames"), [row["clip"] for row in rows], usable)
-    columns = ["clip", "action", "folder", "frames", "fps", "width", "height", "seconds", "hashes"]
+    columns = ["clip", "action", "folder", "frames", "fps", "width", "height", "seconds"]
     write_table("data/clips.csv", pd.DataFrame(rows, columns=columns))
     print(f"frames: {len(rows)} clips of {len(counts)} actions, {settings.candidates} frames each, in data/frames/")
 
