@@ -83,7 +83,9 @@ def validate(work, tree, folds, seeds):
     split = read_table(work / "data/split.csv", ["clip", "action", "group"]).set_index("clip").loc[clips]
     use = s.frames if s.all10.use == "all" else s.all10.use
     trials = [
-        Trial(use, s.model.temporal, 1 + s.features.change, seed, fold) for seed in range(seeds) for fold in range(folds)
+        Trial(use, s.model.temporal, 1 + s.features.change, seed, fold)
+        for seed in range(seeds)
+        for fold in range(folds)
     ]
     labels = split["action"].tolist(), split["group"].tolist()
     table = run_all(trials, list(clips), *labels, folds, s, str(work / "data/features.npy"))
@@ -114,12 +116,17 @@ def main():
             answers = validate(Path(folder), tree, asked.folds, asked.seeds)
             reference = answers if reference is None else reference
             score = accuracy_score(answers["right"].to_numpy(), answers["group"].to_numpy())
-            against = difference(reference["right"].to_numpy(), answers["right"].to_numpy(), answers["group"].to_numpy())
+            against = difference(
+                reference["right"].to_numpy(), answers["right"].to_numpy(), answers["group"].to_numpy()
+            )
             row = {"clips": asked.folder.name, "lever": lever, "folds": asked.folds, "seeds": asked.seeds, "n": score.n}
             row |= {"val_accuracy": score.value, "low": score.low, "high": score.high, "more": against.value}
             row |= {"more_low": against.low, "more_high": against.high}
             rows.append(row | {"minutes": round((time.perf_counter() - began) / 60, 1)})
-            print(f"ablate: {lever}: {score}, {against.value:+.3f} ({against.low:+.3f} to {against.high:+.3f})", flush=True)
+            print(
+                f"ablate: {lever}: {score}, {against.value:+.3f} ({against.low:+.3f} to {against.high:+.3f})",
+                flush=True,
+            )
     table = pd.DataFrame(rows).round(4)
     if asked.table.exists():
         kept = pd.read_csv(asked.table)

@@ -1,7 +1,9 @@
 """Stage `split`: which clips train, which choose the best epoch (val), and which are kept for the test.
 
-Reads data/clips.csv; data/labels.csv (clip,action: corrections), data/groups.csv (clip,group) and the official lists
-in `split.lists` if they hold anything. Writes data/split.csv: clip, action, group, part. Run: python src/split.py
+Reads data/clips.csv and data/alike.csv; data/labels.csv (clip,action: corrections), data/groups.csv (clip,group) and
+the official lists in `split.lists` if they hold anything. Writes data/split.csv: clip, action, group, part; and
+data/leaks.csv: pairs of clips that belong together by their looks or names but not by their groups.
+Run: python src/split.py
 """
 
 from pathlib import Path
@@ -9,14 +11,15 @@ from pathlib import Path
 import pandas as pd
 
 from glimpse.files import read_table, write_table
-from glimpse.groups import FEWEST, groups_of
+from glimpse.groups import FEWEST, groups_of, told_by_names
+from glimpse.leaks import found, in_words, joined
 from glimpse.settings import read
 from glimpse.splitting import assign
 
 PARTS = ("train", "val", "test")
 
 
-def by_hand(path, column, clips):
+def kept(path, column, clips):
     """{clip: value} from a table that a person keeps, empty if there is none; a clip not in the data set is named."""
     if not Path(path).exists():
         return {}
@@ -77,14 +80,33 @@ def divide(table, test, val, folds, fold, lists, seed):
     return table["group"].map(part_of)
 
 
-def check(table):
-    """Every part must have every action, and every action groups enough; else one line that names what lacks."""
-    groups = table.groupby("action")["group"].nunique()
-    few = [f"{action} ({count})" for action, count in groups.items() if count < FEWEST]
-    if few:
+def cures(group, by_hand, lists):
+    """What to set against leaks of looks and of names; "" where official lists have it so."""
+    if lists:
+        return "", ""
+    if by_hand or group == "auto":
+        return "split.leaks to join", "the groups in data/groups.csv"
+    return "split.leaks to join", "split.group to auto"
+
+
+def check(table, before):
+    """Every part must have every action, and every action groups enough; else one line that names what lacks.
+
+    `before`: the group of each row of `table` before any were joined; the line says so if joining may have done it.
+    """
+    blame = ""
+    if table["group"].nunique() < before.nunique():
+        blame = (
+            f". Groups were joined ({before.nunique()} became {table['group'].nunique()}), since clips in them look "
+            "alike: see data/leaks.csv; if they don't, set split.leaks to report"
+        )
+    groups, apart = (each.groupby(table["action"]).nunique() for each in (table["group"], before))
+    few = groups[groups < FEWEST]
+    if len(few):
         raise SystemExit(
-            f"split: fewer than {FEWEST} groups in {', '.join(few)}: a group stands for one person or source and is "
-            "never split, so train, val and test need one each. Add clips of others, or set split.group"
+            f"split: fewer than {FEWEST} groups in {', '.join(f'{action} ({count})' for action, count in few.items())}"
+            ": a group stands for one person or source and is never split, so train, val and test need one each. Add "
+            f"clips of others, or set split.group{blame if apart[few.index].max() >= FEWEST else ''}"
         )
     lacking = [
         f"{part} lacks {', '.join(missing)}"
@@ -92,22 +114,41 @@ def check(table):
         if (missing := sorted(set(table["action"]) - set(table["action"][table["part"] == part])))
     ]
     if lacking:
-        raise SystemExit(f"split: {'; '.join(lacking)}: add clips of other groups, or change split.test, val or folds")
+        wanted = "add clips of other groups, or change split.test, val or folds"
+        raise SystemExit(f"split: {'; '.join(lacking)}: {wanted}{blame}")
+
+
+def pairs_alike(path, clips):
+    """The pairs of clips that look alike, [(clip, clip)]."""
+    table, known = read_table(path, ["clip", "like"]), set(clips)
+    pairs = list(zip(table["clip"], table["like"], strict=True))
+    for clip in (clip for pair in pairs for clip in pair if clip not in known):
+        raise SystemExit(f"{path}: {clip} is not among the usable clips: run `dvc repro leaks`")
+    return pairs
 
 
 def main():
     settings = read("seed", "split")
     rule = settings.split
     table = read_table("data/clips.csv", ["clip", "action", "folder"])[["clip", "action", "folder"]]
-    groups, words = groups_of(table.itertuples(), rule.group, by_hand("data/groups.csv", "group", table["clip"]))
-    table["group"] = groups
-    labels = by_hand("data/labels.csv", "action", table["clip"])
-    table["action"] = [labels.get(clip, action) for clip, action in zip(table["clip"], table["action"], strict=True)]
+    by_hand = kept("data/groups.csv", "group", table["clip"])
+    table["before"], words = groups_of(table.itertuples(), rule.group, by_hand)
+    told = told_by_names(table.itertuples())
     lists = official(rule.lists, rule.list)
     if lists and rule.folds:
         raise SystemExit(f"params.yaml: split.folds is {rule.folds}, but {rule.lists} has official lists: use one")
+    pairs, join = pairs_alike("data/alike.csv", table["clip"]), rule.leaks == "join" and not lists
+    table["group"] = joined(table["before"], table["clip"], pairs) if join else table["before"]
+    labels = kept("data/labels.csv", "action", table["clip"])
+    table["action"] = [labels.get(clip, action) for clip, action in zip(table["clip"], table["action"], strict=True)]
     table["part"] = divide(table, rule.test, rule.val, rule.folds, rule.fold, lists, settings.seed)
-    print(f"split: groups by {words}: {table['group'].nunique()} groups of {len(table)} clips")
+    leaks = found(table, pairs, told, "joined" if join else "reported")
+    write_table("data/leaks.csv", leaks)
+    print(f"split: groups by {words}: {table['before'].nunique()} groups of {len(table)} clips")
+    together = table[table["group"].isin(table["group"][table["group"] != table["before"]])]
+    if len(together):
+        many, few = together["before"].nunique(), together["group"].nunique()
+        print(f"split: {many} groups joined to {few}, since clips in them look alike: data/leaks.csv")
     if lists:
         unused = int((table["part"] == "").sum())
         absent = len(set(lists) - set(table["clip"]))
@@ -117,8 +158,11 @@ def main():
     shown = counts.apply(lambda row: f"{row.clips} ({row.groups})", axis=1).unstack(fill_value="-")
     print("clips (groups) per action and part:")
     print(shown.reindex(columns=PARTS, fill_value="-").to_string(), flush=True)
-    check(table)
+    check(table, table["before"])
     write_table("data/split.csv", table[["clip", "action", "group", "part"]])
+    warned = in_words(leaks, (table["part"] == "test").sum(), cures(rule.group, by_hand, lists))
+    if warned:
+        print(f"split: {warned}")
     sizes = ", ".join(f"{part} {(table['part'] == part).sum()}" for part in PARTS)
     print(f"split: {sizes} clips in data/split.csv")
 

@@ -59,8 +59,10 @@ class Found:
 
     def clips(self, key):
         """The share of trainings that were right about each clip: a table with clip, action, group and right."""
-        return self.of[key].groupby("clip", as_index=False).agg(
-            action=("action", "first"), group=("group", "first"), right=("right", "mean")
+        return (
+            self.of[key]
+            .groupby("clip", as_index=False)
+            .agg(action=("action", "first"), group=("group", "first"), right=("right", "mean"))
         )
 
     def score(self, key):
@@ -142,7 +144,11 @@ def learning_curve(found):
     curve = ", ".join(f"{score.value:.3f} from {share:.0%}" for share, score in zip(shares, scores, strict=True))
     more = 100 * (twice - scores[-1].value)
     said = f"about {more:+.0f} points, to {twice:.2f}" if slope < 0 else "nothing that this curve shows"
-    return scores, twice, f"More clips: {curve} of the training groups. Twice as many would give {said} (an extrapolation)."
+    return (
+        scores,
+        twice,
+        f"More clips: {curve} of the training groups. Twice as many would give {said} (an extrapolation).",
+    )
 
 
 def never_seen(found, actions, error):
@@ -176,7 +182,10 @@ def main():
     base = Trial(use, s.model.temporal, views, s.seed, 0)
     trials = plan(s, actions, base)
     unique = list(dict.fromkeys(trial for asked in trials.values() for trial in asked))
-    print(f"study: {len(unique)} trainings on {len(clips)} clips, {s.study.folds} folds x {s.study.seeds} seeds", flush=True)
+    print(
+        f"study: {len(unique)} trainings on {len(clips)} clips, {s.study.folds} folds x {s.study.seeds} seeds",
+        flush=True,
+    )
     table = run_all(unique, list(clips), held["action"].tolist(), held["group"].tolist(), s.study.folds, s)
     found = Found(table, trials, base)
     _, twice, more_clips = learning_curve(found)
@@ -188,7 +197,9 @@ def main():
     rows += [{"what": "never seen, unknown", **lost.row()}, {"what": "known, unknown", **kept.row()}]
     rows.append({"what": "twice the clips, extrapolated", "value": twice})
     write_table("metrics/study.csv", pd.DataFrame(rows).round(4))
-    by_training = table.groupby(list(Trial.__dataclass_fields__), sort=False)["right"].agg(["mean", "size"]).reset_index()
+    by_training = (
+        table.groupby(list(Trial.__dataclass_fields__), sort=False)["right"].agg(["mean", "size"]).reset_index()
+    )
     write_table("metrics/study-trials.csv", by_training.rename(columns={"mean": "accuracy", "size": "n"}).round(4))
     with whole("metrics/study.txt") as file:
         file.write("\n".join(lines) + "\n")

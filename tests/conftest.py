@@ -13,6 +13,7 @@ import demo
 import evaluate
 import features
 import frames
+import leaks
 import split
 import train
 
@@ -50,7 +51,10 @@ def write_params(folder, **changes):
     (folder / "params.yaml").write_text(yaml.safe_dump(tree))
 
 
-STAGES = {"demo": demo, "frames": frames, "split": split, "features": features, "train": train, "evaluate": evaluate}
+STAGES = {
+    "demo": demo, "frames": frames, "leaks": leaks, "split": split,
+    "features": features, "train": train, "evaluate": evaluate,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -74,7 +78,8 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name, *arguments in (
-            ["demo"], ["frames"], ["split"], ["features"], ["train", "first5"], ["train", "all10"], ["evaluate"],
+            ["demo"], ["frames"], ["leaks"], ["split"], ["features"],
+            ["train", "first5"], ["train", "all10"], ["evaluate"],
         ):  # fmt: skip
             patch.setattr(sys, "argv", [f"{name}.py", *arguments])
             STAGES[name].main()

@@ -159,6 +159,16 @@ def test_stored_frames_are_the_decoded_ones(dataset, stage):
         assert {"up/1.avi/05.jpg", "up/1.avi/05-change.jpg"} <= set(tar.getnames())
 
 
+def test_what_an_older_version_kept_in_the_cache_is_still_read(dataset, stage):
+    stage(dataset, "frames")
+    before = made(dataset)
+    for entry in (dataset / ".cache").rglob("*.tar"):
+        measures, jpegs = store.read_entry(entry)
+        store.write_entry(entry, measures | {"hashes": "0f 1e"}, jpegs)
+    stage(dataset, "frames")
+    assert made(dataset) == before
+
+
 def test_the_data_set_may_be_a_link_and_lie_outside(dataset, stage, tmp_path_factory):
     stage(dataset, "frames")
     before = made(dataset)

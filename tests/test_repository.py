@@ -52,7 +52,7 @@ def test_a_stage_declares_the_settings_it_reads_and_no_more(name):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "read":
             for argument in node.args:
                 read.add(argument.value if isinstance(argument, ast.Constant) else STAGES[name]["cmd"].split()[-1])
-    assert set(STAGES[name]["params"]) == read
+    assert set(STAGES[name].get("params", [])) == read
 
 
 def test_settings_are_read_in_main_alone():

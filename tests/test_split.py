@@ -130,6 +130,7 @@ def project(tmp_path):
     (tmp_path / "data").mkdir()
     named = [(f"{a}/{g:02d}/{n}.avi", a, f"{g:02d}") for a, g, n in itertools.product("ab", range(12), range(1))]
     pd.DataFrame(named, columns=["clip", "action", "folder"]).to_csv(tmp_path / "data/clips.csv", index=False)
+    (tmp_path / "data/alike.csv").write_text("clip,like,differ\n")
     write_params(tmp_path)
     return tmp_path
 
@@ -167,7 +168,8 @@ def test_too_few_groups_and_parts_without_an_action_are_named(project, stage):
         stage(project, "split")
     with pytest.raises(SystemExit, match="test lacks b"):
         split.check(pd.DataFrame({"action": list("aaabbb"), "group": list("123123"),
-                                  "part": ["train", "val", "test", "train", "val", "val"]}))  # fmt: skip
+                                  "part": ["train", "val", "test", "train", "val", "val"]}),
+                    pd.Series(list("123123")))  # fmt: skip
 
 
 def test_official_lists_are_followed_and_val_is_taken_from_train_by_group(project, stage):

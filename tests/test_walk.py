@@ -15,7 +15,7 @@ from conftest import ROOT
 pytestmark = pytest.mark.slow
 
 SMALL = ["demo.actors=9", "demo.takes=1", "features.looks=1", "features.size=128", "train.epochs=25"]
-ALL = ["demo", "frames", "split", "features", "train-first5", "train-all10", "evaluate"]
+ALL = ["demo", "frames", "leaks", "split", "features", "train-first5", "train-all10", "evaluate"]
 
 
 class Clone:

@@ -22,7 +22,7 @@ def groups_of(clips, rule, by_hand):
     `clips`: rows with clip, action and folder. `rule`: the setting split.group. `by_hand`: {clip: group} from
     data/groups.csv, which comes first. With the rule `auto` the subfolder tells, else a naming rule that fits.
     """
-    named = [(row.clip, row.action, row.folder) for row in clips]
+    named = _named(clips)
     if by_hand:
         missing = [clip for clip, _, _ in named if clip not in by_hand]
         if missing:
@@ -34,13 +34,30 @@ def groups_of(clips, rule, by_hand):
         return _by_pattern([clip for clip, _, _ in named], rule), f"split.group {rule}"
     if all(folder for _, _, folder in named):
         return [folder for _, _, folder in named], "the subfolder"
-    for name, pattern in NAMING_RULES.items():
-        groups = [_match(pattern, clip, action) for clip, action, _ in named]
-        if all(groups) and _enough(groups, named):
-            return groups, f"file names as in {name}"
+    for words, groups in _told(named).items():
+        return groups, words
     # Some clips in subfolders, others not: a subfolder is a group all the same.
     loose = [folder or clip for clip, _, folder in named]
     return loose, "the subfolder, where there is one" if loose != [c for c, _, _ in named] else "each clip alone"
+
+
+def told_by_names(clips):
+    """The groups that names give away whatever the setting, {the rule in words: the group of each clip}.
+
+    The subfolder and the naming rules, those that fit every clip and make groups enough to split by.
+    """
+    return _told(_named(clips))
+
+
+def _named(clips):
+    return [(row.clip, row.action, row.folder) for row in clips]
+
+
+def _told(named):
+    told = {"the subfolder": [folder for _, _, folder in named]}
+    for name, pattern in NAMING_RULES.items():
+        told[f"file names as in {name}"] = [_match(pattern, clip, action) for clip, action, _ in named]
+    return {words: groups for words, groups in told.items() if all(groups) and _enough(groups, named)}
 
 
 def _match(pattern, clip, action):

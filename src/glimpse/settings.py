@@ -91,6 +91,7 @@ ALLOWED = {
     "first5.use": Whole(1, 200, words=("all",)),
     "all10.use": Whole(1, 200, words=("all",)),
     "split.group": Text("auto, none, or a regular expression with one bracket"),
+    "split.leaks": Choice(("join", "report")),
     "split.test": Number(0.05, 0.8),
     "split.val": Number(0.05, 0.8),
     "split.folds": Whole(0, 1000),

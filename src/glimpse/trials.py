@@ -80,9 +80,7 @@ def _run(trial, clips, actions, groups, folds, s, features):
         beliefs = train_and_believe(trial, stored, parts, len(names), s)
     temperature = fit_temperature(beliefs["val"], parts["val"].actions)
     sure = {part: torch.softmax(torch.from_numpy(of) / temperature, 1).max(1) for part, of in beliefs.items()}
-    limit = threshold(
-        sure["val"].values.numpy(), sure["val"].indices.numpy() == parts["val"].actions, s.evaluate.error
-    )
+    limit = threshold(sure["val"].values.numpy(), sure["val"].indices.numpy() == parts["val"].actions, s.evaluate.error)
     tables = []
     for part in ("val", "test"):
         held = rows[part]
