@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from glimpse.augment import mirror_allowed, transform
 from glimpse.backbone import WIDTH, load_backbone, pretrained, tune_last
+from glimpse.calibration import calibrate
 from glimpse.engine import mixed_precision, pick_device, versions
 from glimpse.files import write_table
 from glimpse.model import Network, Temporal, save
@@ -61,15 +62,20 @@ def train_one_epoch(network, loader, criterion, optimizer, schedule, clip_norm, 
 
 
 @torch.inference_mode()
-def evaluate(network, loader, device, precision):
-    """The cross-entropy and the multiclass accuracy of the belief after the last frame."""
+def last_logits(network, loader, device, precision):
+    """What the network says after the last frame, logits (clips, actions), and the actions' numbers (clips,)."""
     network.eval()
     logits, targets = [], []
     for looks, target in loader:
         with mixed_precision(device, precision):
             logits.append(network(looks.to(device))[:, -1].float().cpu())
         targets.append(target)
-    logits, targets = torch.cat(logits), torch.cat(targets)
+    return torch.cat(logits), torch.cat(targets)
+
+
+def evaluate(network, loader, device, precision):
+    """The cross-entropy and the multiclass accuracy of the belief after the last frame."""
+    logits, targets = last_logits(network, loader, device, precision)
     accuracy = multiclass_accuracy(logits, targets, logits.shape[1], average="micro")
     return nn.functional.cross_entropy(logits, targets).item(), accuracy.item()
 
@@ -175,6 +181,9 @@ def main():
     weight = weight_of(train.actions, len(names), s.train.balance)
     weight = None if weight is None else weight.to(device)
     state, best, rows = fit(network, train_loader, val_loader, weight, trained, s.train, device, precision)
+    network.load_state_dict(state)
+    logits, targets = last_logits(network, val_loader, device, precision)
+    calibration = calibrate(logits.numpy(), targets.numpy())
     state = {key: value.cpu().contiguous() for key, value in state.items()}
     if s.model.tune:
         backbones = [below(state, f"backbones.{number}.features") for number in range(len(network.backbones))]
@@ -189,13 +198,15 @@ def main():
         "backbones": backbones,
         "state": state,
         "best": best,
+        **calibration,
         "versions": versions(),
     }
     contents |= {"seed": s.seed, "candidates": s.candidates, "store_size": s.store_size, "frames": s.frames}
     contents |= {"draw": s.draw, "size": s.features.size, "tune": s.model.tune, "precision": s.features.precision}
     save(f"models/{approach}/model.pt", contents)
     write_table(f"models/{approach}/history.csv", pd.DataFrame(rows).round(6))
-    print(f"train-{approach}: best is epoch {best['epoch']} of {len(rows)}, val accuracy {best['val_accuracy']:.4f}")
+    result = f"best is epoch {best['epoch']} of {len(rows)}, val accuracy {best['val_accuracy']:.4f}"
+    print(f"train-{approach}: {result}, temperature {calibration['temperature']:.2f}")
 
 
 def below(state, prefix):

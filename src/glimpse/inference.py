@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from glimpse.backbone import WIDTH, load_backbone
+from glimpse.calibration import threshold
 from glimpse.engine import frozen, mixed_precision, pick_device
 from glimpse.looks import clean_look
 from glimpse.model import Network, Temporal, load
@@ -20,7 +21,7 @@ class Recognizer:
         self.kept = kept = load(path)
         if not self.tuned:
             torch.set_num_threads(1)  # what reads the looks is too small to share out
-        self.actions, self.use = kept["actions"], kept["use"]
+        self.actions, self.use, self.temperature = kept["actions"], kept["use"], kept["temperature"]
         self.temporal = Temporal(**kept["temporal"], width=WIDTH, actions=len(self.actions), dropout=0.0)
         self.temporal.load_state_dict(kept["state"])
         self.temporal.eval()
@@ -36,9 +37,17 @@ class Recognizer:
         kept = self.kept
         return reading(kept["candidates"], kept["frames"], kept["draw"], kept["seed"], clip)[: self.use]
 
-    def believe(self, clip, jpegs):
-        """What the model believes after each frame: probabilities (use, actions), from all stored candidates' JPEGs."""
-        looks = clean_look([jpegs[position] for position in self.positions(clip)], self.kept["size"])
+    def threshold(self, error):
+        """The confidence from which on its answers are wrong no more often than `error`, going by the val part."""
+        return threshold(**self.kept["val"], error=error)
+
+    def believe(self, clip, jpegs, positions=None):
+        """What the model believes after each frame: probabilities (use, actions), from all stored candidates' JPEGs.
+
+        `positions` (frames,): other candidates than the ones it reads, or in another order.
+        """
+        positions = self.positions(clip) if positions is None else positions
+        looks = clean_look([jpegs[position] for position in positions], self.kept["size"])
         if self._look is None:
             self._look = self._looker()
         return self._look(looks)
@@ -46,10 +55,25 @@ class Recognizer:
     @torch.inference_mode()
     def believe_features(self, features):
         """The same of several clips from the features of the frames that are read: float16 (clips, use, 1280)."""
-        return torch.softmax(self.temporal(torch.from_numpy(features.astype(np.float32))), -1).numpy()
+        return self._probabilities(self.temporal(torch.from_numpy(features.astype(np.float32))))
+
+    def believe_part(self, part, features, frames, positions=None):
+        """The same of all clips of a `Part`, (clips, use, actions), from stored features, or frames for a tuned model.
+
+        `positions` (clips, n): as in `believe`.
+        """
+        if positions is None:
+            positions = np.stack([self.positions(clip) for clip in part.clips])
+        if not self.tuned:
+            return self.believe_features(features[part.rows[:, None], 0, positions])
+        return np.stack([self.believe(c, frames.jpegs(c), row) for c, row in zip(part.clips, positions, strict=True)])
+
+    def _probabilities(self, logits):
+        """Logits (…, actions), made milder or sharper by the temperature, as probabilities."""
+        return torch.softmax(logits / self.temperature, -1).cpu().numpy()
 
     def _looker(self):
-        """A function from looks (use, size, size, 3) to probabilities; built once, when first needed."""
+        """A function from looks (frames, size, size, 3) to probabilities; built once, when first needed."""
         device, precision = pick_device(), self.kept["precision"]
         backbones = [load_backbone(state) for state in self.kept["backbones"]]
         if not self.tuned:
@@ -59,9 +83,10 @@ class Recognizer:
 
         @torch.inference_mode()
         def look(looks):
+            few = Network(network.backbones[: len(looks)], network.temporal)  # untied and shown fewer frames
             with mixed_precision(device, precision):
-                logits = network(torch.from_numpy(looks)[None].to(device))[0].float()
-            return torch.softmax(logits, -1).cpu().numpy()
+                logits = few(torch.from_numpy(looks)[None].to(device))[0].float()
+            return self._probabilities(logits)
 
         return look
 

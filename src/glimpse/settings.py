@@ -118,6 +118,7 @@ ALLOWED = {
     "train.clip_norm": Number(1e-3, 1e6),
     "train.balance": Choice(("weights", "sampler", "none")),
     "evaluate.subsets": Whole(1, 100),
+    "evaluate.error": Number(0.001, 0.9),
     "demo.actors": Whole(3, 1000),
     "demo.takes": Whole(1, 100),
     "demo.seed": Whole(0, 2**31 - 1),
