@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import yaml
@@ -77,8 +78,7 @@ def prepare(work, tree):
 
 def validate(work, tree, folds, seeds):
     """The answers to the validation clips of all folds and seeds: a table as `run_all` makes it."""
-    s = check(tree)
-    s = argparse.Namespace(**s)
+    s = SimpleNamespace(**check(tree))
     clips = read_table(work / "data/clips.csv", ["clip"])["clip"]
     split = read_table(work / "data/split.csv", ["clip", "action", "group"]).set_index("clip").loc[clips]
     use = s.frames if s.all10.use == "all" else s.all10.use
@@ -115,18 +115,15 @@ def main():
             prepare(Path(folder), tree)
             answers = validate(Path(folder), tree, asked.folds, asked.seeds)
             reference = answers if reference is None else reference
-            score = accuracy_score(answers["right"].to_numpy(), answers["group"].to_numpy())
-            against = difference(
-                reference["right"].to_numpy(), answers["right"].to_numpy(), answers["group"].to_numpy()
-            )
+            right, groups = answers["right"].to_numpy(), answers["group"].to_numpy()
+            score = accuracy_score(right, groups)
+            against = difference(reference["right"].to_numpy(), right, groups)
             row = {"clips": asked.folder.name, "lever": lever, "folds": asked.folds, "seeds": asked.seeds, "n": score.n}
             row |= {"val_accuracy": score.value, "low": score.low, "high": score.high, "more": against.value}
             row |= {"more_low": against.low, "more_high": against.high}
             rows.append(row | {"minutes": round((time.perf_counter() - began) / 60, 1)})
-            print(
-                f"ablate: {lever}: {score}, {against.value:+.3f} ({against.low:+.3f} to {against.high:+.3f})",
-                flush=True,
-            )
+            more = f"{against.value:+.3f} ({against.low:+.3f} to {against.high:+.3f})"
+            print(f"ablate: {lever}: {score}, {more}", flush=True)
     table = pd.DataFrame(rows).round(4)
     if asked.table.exists():
         kept = pd.read_csv(asked.table)

@@ -1,7 +1,7 @@
-"""Stage `evaluate`: how good both approaches are, on clips they have never seen, and on clips they have.
+"""Stage `evaluate`: how good both approaches are, on clips they have never seen, and how far to believe it.
 
 Reads models/<approach>/model.pt, data/split.csv, data/clips.csv, data/features.npy, and data/frames/ for a tuned
-model. Writes metrics/test.json and the tables beside it. Run: python src/evaluate.py
+model. Writes metrics/test.json, the tables beside it and summary.txt. Run: python src/evaluate.py
 """
 
 import json
@@ -11,22 +11,21 @@ import pandas as pd
 import torch
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_recall
 
-from glimpse.files import whole, write_table
+from glimpse import alarms
+from glimpse.calibration import tempered
+from glimpse.controls import controls, rights
+from glimpse.early import early, early_actions, share_seen
+from glimpse.files import read_table, whole, write_table
 from glimpse.inference import Recognizer, settled_after
+from glimpse.intervals import accuracy_score, difference, recall_score
 from glimpse.parts import load_parts
+from glimpse.reliability import calibration_error, reliability, selective
 from glimpse.sampling import keyed_rng
 from glimpse.settings import read
 from glimpse.store import Frames
+from glimpse.summary import summary
 
 APPROACHES = ("first5", "all10")
-
-
-def beliefs_of(recognizer, part, features, frames):
-    """What a model believes of each clip of a part after each frame: probabilities (clips, use, actions)."""
-    if recognizer.tuned:
-        return np.stack([recognizer.believe(clip, frames.stored(clip)) for clip in part.clips])
-    positions = np.stack([recognizer.positions(clip) for clip in part.clips])
-    return recognizer.believe_features(features[part.rows[:, None], 0, positions])
 
 
 def scores(probabilities, actions):
@@ -53,30 +52,68 @@ def subsets(beliefs, parts, number, seed):
     return pd.DataFrame(rows)
 
 
-def early(beliefs, actions):
-    """Accuracy on the test part after 1, 2, … frames, a column for each approach.
-
-    The answer of an approach that reads no more frames stands.
-    """
-    curves = {
-        approach: pd.Series([scores(of["test"][:, t], actions)["accuracy"] for t in range(of["test"].shape[1])])
-        for approach, of in beliefs.items()
-    }
-    table = pd.DataFrame(curves).ffill()
-    table.insert(0, "frames", range(1, len(table) + 1))
-    return table
-
-
-def recalls(beliefs, actions, names):
-    """Recall of each action on the test part, with its number of clips."""
+def recalls(right, part, names):
+    """Recall of each action, with its number of clips and its interval. right: {approach: bool (clips,)}."""
     rows = []
     for number, name in enumerate(names):
-        its = actions == number
-        row = {"action": name, "clips": int(its.sum())}
-        for approach, of in beliefs.items():
-            row[approach] = float((of["test"][its, -1].argmax(1) == number).mean())
+        its = part.actions == number
+        found = {approach: accuracy_score(of[its], np.array(part.groups)[its]) for approach, of in right.items()}
+        row = {"action": name, "clips": int(its.sum())} | {approach: score.value for approach, score in found.items()}
+        for approach, score in found.items():
+            row |= {f"{approach}_low": score.low, f"{approach}_high": score.high}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def measured(recognizer, beliefs, parts, error):
+    """All figures of one approach: {name: Score or number}. beliefs: {part: probabilities (clips, use, actions)}."""
+    last, test = beliefs["test"][:, -1], parts["test"]
+    groups, right = np.array(test.groups), last.argmax(1) == test.actions
+    least = recognizer.threshold(error)
+    answered = last.max(1) >= least
+    found = {
+        "accuracy": accuracy_score(right, groups),
+        "recall": recall_score(right, test.actions, groups),
+        "ece_before": calibration_error(tempered(last, 1 / recognizer.temperature), test.actions),
+        "ece": calibration_error(last, test.actions),
+        "temperature": recognizer.temperature,
+        "threshold": least,
+        "answered": float(answered.mean()),
+    }
+    if answered.any():
+        found["answered_accuracy"] = accuracy_score(right[answered], groups[answered])
+    return found
+
+
+def scores_table(found, apart, n, groups):
+    """Every figure in a row: approach, measure, value, low, high, n, groups, note. apart: {measure: Difference}."""
+    rows = []
+    for approach, of in found.items():
+        for measure, score in of.items():
+            row = {"approach": approach, "measure": measure, "value": score, "n": n, "groups": groups, "note": ""}
+            rows.append(row if isinstance(score, float) else row | row_of(score))
+    for measure, gain in apart.items():
+        note = f"p {gain.p:.4f}: {gain.in_words(*APPROACHES)}"
+        rows.append({"approach": "all10 - first5", "measure": measure} | row_of(gain) | {"note": note})
+    return pd.DataFrame(rows, columns=["approach", "measure", "value", "low", "high", "n", "groups", "note"])
+
+
+def row_of(score):
+    """A `Score` as the columns of a table."""
+    return {name: getattr(score, name) for name in ("value", "low", "high", "n", "groups", "note")}
+
+
+def alarms_of(beliefs, parts, measures, names):
+    """The table of alarms: alarm, approach, figure, sentence; no rows if there is none."""
+    train, test = parts["train"], parts["test"]
+    rows = alarms.few_clips(test.groups) + alarms.imbalance(train.actions, names)
+    for approach, of in beliefs.items():
+        answers = {part: of[part][:, -1].argmax(1) for part in parts}
+        reached = {part: accuracy_score(answers[part] == held.actions, held.groups) for part, held in parts.items()}
+        rows += alarms.collapse(approach, answers["test"], test.actions, names)
+        rows += alarms.gaps(approach, **reached)
+    rows += alarms.tell_tales(measures, train, test, names)
+    return pd.DataFrame(rows, columns=["alarm", "approach", "figure", "sentence"])
 
 
 def answers(belief, part, names):
@@ -93,33 +130,62 @@ def main():
     settings = read("seed", "evaluate")
     names, parts = load_parts()
     features, frames = np.load("data/features.npy", mmap_mode="r"), Frames("data/frames")
-    test, beliefs, used, metrics = parts["test"], {}, set(), {"n": len(parts["test"].clips)}
+    clips = read_table("data/clips.csv", alarms.MEASURES)
+    measures = {name: pd.to_numeric(clips[name], errors="coerce").to_numpy(float) for name in alarms.MEASURES}
+    test, error = parts["test"], settings.evaluate.error
+    recognizers, beliefs, found, metrics = {}, {}, {}, {"n": len(test.clips)}
     for approach in APPROACHES:
         path = f"models/{approach}/model.pt"
-        recognizer = Recognizer(path)
+        recognizers[approach] = recognizer = Recognizer(path)
         if recognizer.actions != names:
             raise SystemExit(f"{path}: trained on other actions ({', '.join(recognizer.actions)}): run `dvc repro`")
-        used.add(recognizer.use)
-        beliefs[approach] = {part: beliefs_of(recognizer, held, features, frames) for part, held in parts.items()}
-        metrics[approach] = {k: round(v, 4) for k, v in scores(beliefs[approach]["test"][:, -1], test.actions).items()}
-        table = answers(beliefs[approach]["test"], test, names)
-        write_table(f"metrics/predictions-{approach}.csv", table.round(6))
-    seen = subsets(beliefs, parts, settings.evaluate.subsets, settings.seed)
-    write_table("metrics/subsets.csv", seen.round(4))
-    write_table("metrics/early.csv", early(beliefs, test.actions).round(4))
-    write_table("metrics/recall.csv", recalls(beliefs, test.actions, names).round(4))
+        of = {part: recognizer.believe_part(held, features, frames) for part, held in parts.items()}
+        last, beliefs[approach] = of["test"][:, -1], of
+        metrics[approach] = {k: round(v, 4) for k, v in scores(last, test.actions).items()}
+        found[approach] = measured(recognizer, of, parts, error)
+        write_table(f"metrics/predictions-{approach}.csv", answers(of["test"], test, names).round(6))
+        write_table(f"metrics/calibration-{approach}.csv", reliability(last, test.actions).round(4))
+        write_table(f"metrics/selective-{approach}.csv", selective(last, test.actions).round(4))
     with whole("metrics/test.json") as file:
         file.write(json.dumps(metrics, indent=2) + "\n")
 
-    if len(used) == 1:
-        print(f"evaluate: both approaches read the same {used.pop()} frames")
-    print(f"evaluate: {metrics['n']} test clips of {len(set(test.groups))} groups that no training has seen")
-    for approach in APPROACHES:
-        held, mean = metrics[approach], seen[f"{approach}_accuracy"].mean()
-        print(
-            f"evaluate: {approach:>6}: accuracy {held['accuracy']:.4f}, recall {held['recall']:.4f}; on clips it was "
-            f"trained or chosen with {mean:.4f}, that is {mean - held['accuracy']:+.4f}"
-        )
+    tested = {approach: of["test"] for approach, of in beliefs.items()}
+    right = {approach: of[:, -1].argmax(1) == test.actions for approach, of in tested.items()}
+    write_table("metrics/recall.csv", recalls(right, test, names).round(4))
+    longest = max(recognizers.values(), key=lambda recognizer: recognizer.use)
+    positions = np.stack([longest.positions(clip) for clip in test.clips])
+    seen = share_seen(positions, longest.kept["candidates"])
+    curve = early(tested, test, seen).round(4)
+    write_table("metrics/early.csv", curve)
+    write_table("metrics/early-actions.csv", early_actions(tested, test, seen, names).round(4))
+    known = subsets(beliefs, parts, settings.evaluate.subsets, settings.seed)
+    write_table("metrics/subsets.csv", known.round(4))
+
+    few, groups = recognizers["first5"].use, np.array(test.groups)
+    less = rights(recognizers["all10"], test, few, features, frames, settings.seed)
+    control = controls(less, test, parts["train"].actions, names, few)
+    write_table("metrics/controls.csv", control.round(4))
+    alarm = alarms_of(beliefs, parts, measures, names)
+    write_table("metrics/alarms.csv", alarm)
+    apart = {
+        "accuracy": difference(right["first5"], right["all10"], groups),
+        "recall": difference(right["first5"], right["all10"], groups, test.actions),
+    }
+    write_table("metrics/scores.csv", scores_table(found, apart, len(groups), len(set(groups))).round(4))
+    lines = summary(
+        found,
+        apart,
+        {approach: float(known[f"{approach}_accuracy"].mean()) for approach in APPROACHES},
+        [recognizer.use for recognizer in recognizers.values()],
+        curve,
+        control,
+        difference(less["shuffled"], right["all10"], groups),
+        error,
+        alarm["sentence"],
+    )
+    with whole("metrics/summary.txt") as file:
+        file.write("\n".join(lines) + "\n")
+    print("evaluate: " + "\n  ".join(lines))
 
 
 if __name__ == "__main__":

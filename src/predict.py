@@ -1,7 +1,8 @@
 """Tool: which action a clip shows. Run: python src/predict.py CLIP|FOLDER … [--model models/all10/model.pt]
 
-Prints for each clip the likeliest actions with their probabilities, and after how many frames the answer settled. A
-file that can't be used is named on stderr, the others are done all the same, and the exit code is then 1.
+Prints for each clip the likeliest actions with their probabilities, and after how many frames the answer settled; where
+the model is not sure enough to be wrong in no more than a share --error of its answers, "unknown". A file that can't be
+used is named on stderr, the others are done all the same, and the exit code is then 1.
 """
 
 import argparse
@@ -23,8 +24,11 @@ def files_in(given):
             yield path
 
 
-def predict(recognizer, path):
-    """What the model says of one file: {clip, answer, settled_after, frames, probabilities}; raises Unreadable."""
+def predict(recognizer, path, least):
+    """What the model says of one file: {clip, action, known, settled_after, frames, probabilities}; raises Unreadable.
+
+    `known`: whether its confidence is `least` or more.
+    """
     kept = recognizer.kept
     clip = video.read_clip(path, kept["candidates"], kept["store_size"])
     stored = store.Stored([*map(store.to_jpeg, clip.candidates)], [*map(store.to_jpeg, clip.changes)])
@@ -33,6 +37,7 @@ def predict(recognizer, path):
     return {
         "clip": str(path),
         "action": ranked[0][0],
+        "known": ranked[0][1] >= least,
         "settled_after": settled_after(beliefs),
         "frames": len(beliefs),
         "probabilities": dict(ranked),
@@ -43,7 +48,15 @@ def as_text(answer, top):
     """One line for people."""
     likeliest = list(answer["probabilities"].items())[:top]
     words = ", ".join(f"{action} {probability:.1%}" for action, probability in likeliest)
+    words = words if answer["known"] else f"unknown (likeliest: {words})"
     return f"{answer['clip']}: {words}; settled after {answer['settled_after']} of {answer['frames']} frames"
+
+
+def share(text):
+    """A share between 0 and 1, from the command line."""
+    if not 0 < float(text) < 1:
+        raise ValueError
+    return float(text)
 
 
 def main():
@@ -51,18 +64,21 @@ def main():
     parser.add_argument("clips", nargs="+", metavar="CLIP|FOLDER")
     parser.add_argument("--model", default="models/all10/model.pt")
     parser.add_argument("--top", type=int, default=3, help="actions shown per clip")
+    parser.add_argument("--error", type=share, default=0.1, help="share of wrong answers to accept, else unknown (0.1)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
     form.add_argument("--csv", action="store_true", help="a table with a column for each action")
     asked = parser.parse_args()
     recognizer = Recognizer(asked.model)
+    least = recognizer.threshold(asked.error)
     table = csv.writer(sys.stdout, lineterminator="\n")
     if asked.csv:
-        table.writerow(["clip", "action", "settled_after", "frames", *(f"p({name})" for name in recognizer.actions)])
+        chances = [f"p({name})" for name in recognizer.actions]
+        table.writerow(["clip", "action", "known", "settled_after", "frames", *chances])
     done = bad = 0
     for path in files_in(asked.clips):
         try:
-            answer = predict(recognizer, path)
+            answer = predict(recognizer, path, least)
         except video.Unreadable as reason:
             print(f"{path}: {reason}", file=sys.stderr)
             bad += 1
@@ -70,7 +86,10 @@ def main():
         done += 1
         if asked.csv:
             chances = [f"{answer['probabilities'][name]:.6f}" for name in recognizer.actions]
-            table.writerow([answer["clip"], answer["action"], answer["settled_after"], answer["frames"], *chances])
+            known = "yes" if answer["known"] else "unknown"
+            table.writerow(
+                [answer["clip"], answer["action"], known, answer["settled_after"], answer["frames"], *chances]
+            )
         elif asked.json:
             print(json.dumps(answer, ensure_ascii=False), flush=True)
         else:

@@ -15,6 +15,7 @@ import torch
 
 from glimpse.augment import mirror_allowed, transforms
 from glimpse.backbone import WIDTH, load_backbone, pretrained, tune_last
+from glimpse.calibration import calibrate
 from glimpse.engine import pick_device, versions
 from glimpse.files import write_table
 from glimpse.looks import Look
@@ -23,7 +24,7 @@ from glimpse.parts import load_parts
 from glimpse.readings import ENDLESS, Draws, FeatureReadings, FrameReadings
 from glimpse.settings import read
 from glimpse.store import Frames
-from glimpse.training import fit, loader, sampler_of, weight_of
+from glimpse.training import fit, last_logits, loader, sampler_of, weight_of
 
 
 def main():
@@ -68,6 +69,9 @@ def main():
     weight = weight_of(train.actions, len(names), s.train.balance)
     weight = None if weight is None else weight.to(device)
     state, best, rows = fit(network, train_loader, val_loader, weight, trained, s.train, device, precision)
+    network.load_state_dict(state)
+    logits, targets = last_logits(network, val_loader, device, precision)
+    calibration = calibrate(logits.numpy(), targets.numpy())
     state = {key: value.cpu().contiguous() for key, value in state.items()}
     if s.model.tune:
         backbones = [below(state, f"backbones.{number}.features") for number in range(len(network.backbones))]
@@ -83,13 +87,15 @@ def main():
         "backbones": backbones,
         "state": state,
         "best": best,
+        **calibration,
         "versions": versions(),
     }
     contents |= {"seed": s.seed, "candidates": s.candidates, "store_size": s.store_size, "frames": s.frames}
     contents |= {"draw": s.draw, "tune": s.model.tune, "precision": s.features.precision}
     save(f"models/{approach}/model.pt", contents)
     write_table(f"models/{approach}/history.csv", pd.DataFrame(rows).round(6))
-    print(f"train-{approach}: best is epoch {best['epoch']} of {len(rows)}, val accuracy {best['val_accuracy']:.4f}")
+    result = f"best is epoch {best['epoch']} of {len(rows)}, val accuracy {best['val_accuracy']:.4f}"
+    print(f"train-{approach}: {result}, temperature {calibration['temperature']:.2f}")
 
 
 def below(state, prefix):

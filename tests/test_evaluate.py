@@ -78,7 +78,7 @@ def test_predict_tells_people_and_programs(trained, monkeypatch, capsys):
     model = ["--model", trained / "models/all10/model.pt"]
     folder = trained / "data/demo/wave"
     lines = run_predict(monkeypatch, capsys, folder, *model, "--json").out.splitlines()
-    keys = ["clip", "action", "settled_after", "frames", "probabilities"]
+    keys = ["clip", "action", "known", "settled_after", "frames", "probabilities"]
     assert len(lines) == 16 and list(json.loads(lines[0])) == keys
     clip = sorted(folder.iterdir())[0]
     text = run_predict(monkeypatch, capsys, clip, *model, "--top", 2).out

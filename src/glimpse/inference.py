@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from glimpse.backbone import WIDTH, load_backbone
+from glimpse.calibration import threshold
 from glimpse.engine import frozen, mixed_precision, pick_device, seen
 from glimpse.looks import Look, clean_look
 from glimpse.model import Network, Temporal, load
@@ -20,7 +21,8 @@ class Recognizer:
         self.kept = kept = load(path)
         if not self.tuned:
             torch.set_num_threads(1)  # what reads the looks is too small to share out
-        self.actions, self.use, self.look = kept["actions"], kept["use"], Look(**kept["look"])
+        self.actions, self.use, self.temperature = kept["actions"], kept["use"], kept["temperature"]
+        self.look = Look(**kept["look"])
         self.temporal = Temporal(
             **kept["temporal"], width=WIDTH, views=self.look.views, actions=len(self.actions), dropout=0.0
         )
@@ -38,20 +40,43 @@ class Recognizer:
         kept = self.kept
         return reading(kept["candidates"], kept["frames"], kept["draw"], kept["seed"], clip)[: self.use]
 
-    def believe(self, clip, stored):
-        """What the model believes after each frame: probabilities (use, actions), from all `Stored` candidates."""
-        looks = clean_look(stored, self.look, self.positions(clip))
+    def threshold(self, error):
+        """The confidence from which on its answers are wrong no more often than `error`, going by the val part."""
+        return threshold(**self.kept["val"], error=error)
+
+    def believe(self, clip, stored, positions=None):
+        """What the model believes after each frame: probabilities (use, actions), from all `Stored` candidates.
+
+        `positions` (frames,): other candidates than the ones it reads, or in another order.
+        """
+        positions = self.positions(clip) if positions is None else positions
+        looks = clean_look(stored, self.look, positions)
         if self._believe_looks is None:
             self._believe_looks = self._looker()
         return self._believe_looks(looks)
 
     @torch.inference_mode()
     def believe_features(self, features):
-        """The same of several clips from features of the frames that are read: float16 (clips, use, views * 1280)."""
-        return torch.softmax(self.temporal(torch.from_numpy(features.astype(np.float32))), -1).numpy()
+        """The same of several clips from the features of frames that are read: float16 (clips, use, views * 1280)."""
+        return self._probabilities(self.temporal(torch.from_numpy(features.astype(np.float32))))
+
+    def believe_part(self, part, features, frames, positions=None):
+        """The same of all clips of a `Part`, (clips, use, actions), from stored features, or frames for a tuned model.
+
+        `positions` (clips, n): as in `believe`.
+        """
+        if positions is None:
+            positions = np.stack([self.positions(clip) for clip in part.clips])
+        if not self.tuned:
+            return self.believe_features(features[part.rows[:, None], 0, positions])
+        return np.stack([self.believe(c, frames.stored(c), row) for c, row in zip(part.clips, positions, strict=True)])
+
+    def _probabilities(self, logits):
+        """Logits (…, actions), made milder or sharper by the temperature, as probabilities."""
+        return torch.softmax(logits / self.temperature, -1).cpu().numpy()
 
     def _looker(self):
-        """A function from looks (use, views, size, size, 3) to probabilities; built once, when first needed."""
+        """A function from looks (frames, views, size, size, 3) to probabilities; built once, when first needed."""
         device, precision = pick_device(), self.kept["precision"]
         backbones = [load_backbone(state) for state in self.kept["backbones"]]
         if not self.tuned:
@@ -61,9 +86,10 @@ class Recognizer:
 
         @torch.inference_mode()
         def look(looks):
+            few = Network(network.backbones[: len(looks)], network.temporal)  # untied and shown fewer frames
             with mixed_precision(device, precision):
-                logits = network(torch.from_numpy(looks)[None].to(device))[0].float()
-            return torch.softmax(logits, -1).cpu().numpy()
+                logits = few(torch.from_numpy(looks)[None].to(device))[0].float()
+            return self._probabilities(logits)
 
         return look
 

@@ -39,6 +39,11 @@ class Score:
     def __str__(self):
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
+    def row(self):
+        """The figures by their names, for a table."""
+        named = {name: getattr(self, name) for name in ("value", "low", "high", "n", "groups")}
+        return named | {"note": self.note}
+
 
 @dataclass(frozen=True)
 class Difference(Score):
@@ -52,17 +57,17 @@ class Difference(Score):
 
     def in_words(self, first, second):
         """The verdict, as one would say it: "all10 is better than first5 by 6 points (2 to 10)"."""
-        low, high = 100 * self.low, 100 * self.high
+        points, low, high = (round(100 * share) for share in (self.value, self.low, self.high))
         if self.clear and self.value > 0:
-            return f"{second} is better than {first} by {100 * self.value:.0f} points ({low:.0f} to {high:.0f})"
+            return f"{second} is better than {first} by {points} points ({low} to {high})"
         if self.clear:
-            return f"{first} is better than {second} by {-100 * self.value:.0f} points ({-high:.0f} to {-low:.0f})"
+            return f"{first} is better than {second} by {-points} points ({-high} to {-low})"
         enough = f"about {self.needed} would be needed to see {100 * WORTH_SEEING:.0f} points"
         if self.needed <= self.n:
             enough = f"a difference of {100 * WORTH_SEEING:.0f} points would probably have shown"
         return (
-            f"{self.n} clips cannot tell {first} and {second} apart ({100 * self.value:+.0f} points, {low:+.0f} to "
-            f"{high:+.0f}); {enough}"
+            f"{self.n} clips cannot tell {first} and {second} apart ({points:+d} points, {low:+d} to {high:+d}); "
+            f"{enough}"
         )
 
     @property
@@ -114,7 +119,7 @@ def difference(first, second, groups, actions=None):
     drawn = (weights @ padded) / (weights @ held)
     low, high = _limits(value, drawn - padded.sum() / held.sum() + value, number)
     p = 1.0
-    if sums.any():
+    if number > 1 and sums.any():
         test = stats.permutation_test(
             (sums,), np.sum, permutation_type="samples", vectorized=True, n_resamples=9999, rng=np.random.default_rng(0)
         )
@@ -144,11 +149,11 @@ def design_effect(hits, sizes):
 
 
 def _wilson(share, clips, groups):
-    """Wilson's limits for a share of `clips`, which need not be a whole number."""
+    """Wilson's limits for a share of `clips`, a number that need not be whole, with t for so many groups."""
     q = stats.t.ppf((1 + LEVEL) / 2, max(1, groups - 1))
     middle = (share + q**2 / (2 * clips)) / (1 + q**2 / clips)
     half = q / (1 + q**2 / clips) * np.sqrt(share * (1 - share) / clips + q**2 / (4 * clips**2))
-    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
+    return float(max(0.0, min(share, middle - half))), float(min(1.0, max(share, middle + half)))  # for rounding errors
 
 
 def _limits(value, drawn, groups):
@@ -156,7 +161,7 @@ def _limits(value, drawn, groups):
     few = max(2, groups)
     wider = stats.t.ppf((1 + LEVEL) / 2, few - 1) / stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(few / (few - 1))
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(value + wider * (low - value)), float(value + wider * (high - value))
+    return float(value + min(0.0, wider * (low - value))), float(value + max(0.0, wider * (high - value)))
 
 
 def _resampled(groups):

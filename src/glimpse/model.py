@@ -9,7 +9,7 @@ from torch import nn
 
 from glimpse.files import whole
 
-FORMAT = 1  # of model.pt; a file of another format is refused
+FORMAT = 2  # of model.pt; a file of another format is refused
 
 
 class LockedDropout(nn.Dropout):

@@ -16,6 +16,12 @@ class Part:
     rows: np.ndarray  # int (clips,)
     actions: np.ndarray  # int64 (clips,)
 
+    def only(self, which):
+        """The part with some of its clips: bool (clips,)."""
+        chosen = np.flatnonzero(which)
+        clips, groups = [self.clips[number] for number in chosen], [self.groups[number] for number in chosen]
+        return Part(clips, groups, self.rows[chosen], self.actions[chosen])
+
 
 def load_parts(clips_csv="data/clips.csv", split_csv="data/split.csv"):
     """The names of the actions in their order, and {"train": Part, "val": Part, "test": Part}."""

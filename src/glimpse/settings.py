@@ -121,6 +121,7 @@ ALLOWED = {
     "train.clip_norm": Number(1e-3, 1e6),
     "train.balance": Choice(("weights", "sampler", "none")),
     "evaluate.subsets": Whole(1, 100),
+    "evaluate.error": Number(0.001, 0.9),
     "study.folds": Whole(2, 100),
     "study.seeds": Whole(1, 100),
     "demo.actors": Whole(3, 1000),

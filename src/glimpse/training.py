@@ -45,15 +45,20 @@ def train_one_epoch(network, loader, criterion, optimizer, schedule, clip_norm, 
 
 
 @torch.inference_mode()
-def evaluate(network, loader, device, precision):
-    """The cross-entropy and the multiclass accuracy of the belief after the last frame."""
+def last_logits(network, loader, device, precision):
+    """What the network says after the last frame, logits (clips, actions), and the actions' numbers (clips,)."""
     network.eval()
     logits, targets = [], []
     for looks, target in loader:
         with mixed_precision(device, precision):
             logits.append(network(looks.to(device))[:, -1].float().cpu())
         targets.append(target)
-    logits, targets = torch.cat(logits), torch.cat(targets)
+    return torch.cat(logits), torch.cat(targets)
+
+
+def evaluate(network, loader, device, precision):
+    """The cross-entropy and the multiclass accuracy of the belief after the last frame."""
+    logits, targets = last_logits(network, loader, device, precision)
     accuracy = multiclass_accuracy(logits, targets, logits.shape[1], average="micro")
     return nn.functional.cross_entropy(logits, targets).item(), accuracy.item()
 

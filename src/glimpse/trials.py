@@ -21,7 +21,7 @@ from glimpse.model import Temporal
 from glimpse.parts import Part
 from glimpse.readings import Draws, FeatureReadings
 from glimpse.splitting import assign
-from glimpse.training import fit, loader, sampler_of, weight_of
+from glimpse.training import fit, last_logits, loader, sampler_of, weight_of
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,6 @@ def train_and_believe(trial, features, parts, count, s):
     cpu = torch.device("cpu")
     state, _, _ = fit(network, train_loader, loader(fixed["val"], 64, 0), weight, trained, s.train, cpu, "float32")
     network.load_state_dict(state)
-    network.eval()
-    with torch.inference_mode():
-        return {
-            part: torch.cat([network(looks)[:, -1] for looks, _ in loader(shown, 64, 0)]).numpy()
-            for part, shown in fixed.items()
-        }
+    return {
+        part: last_logits(network, loader(shown, 64, 0), cpu, "float32")[0].numpy() for part, shown in fixed.items()
+    }

@@ -1,0 +1,61 @@
+"""How far a model's own probabilities are to be believed: a temperature, and below what it should not answer.
+
+Both rest on the val part, which also chose the epoch: they may flatter a little.
+"""
+
+import math
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are tried
+
+
+def fit_temperature(logits, actions):
+    """The one number to divide logits (clips, actions) by, so that probabilities fit what is right (Guo et al. 2017).
+
+    The lowest cross-entropy with `actions`, the clips' numbers (clips,). As Platt (1999) has it, the right action is
+    asked for with (clips + 1) / (clips + 2), not with 1: where val has no mistake, certainty is not the answer.
+    """
+    logits = np.asarray(logits, float)
+    clips, count = logits.shape
+    wanted = np.full((clips, count), 1 / (clips + 2) / (count - 1))
+    wanted[np.arange(clips), actions] = (clips + 1) / (clips + 2)
+
+    def cross_entropy(log_temperature):
+        return -(wanted * log_softmax(logits / math.exp(log_temperature), axis=1)).sum(1).mean()
+
+    bounds = math.log(COLDEST), math.log(HOTTEST)
+    return math.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x)
+
+
+def calibrate(logits, actions):
+    """What model.pt keeps of the val part, from logits (clips, actions): the temperature and, with it, each clip's
+    confidence and whether its answer is right, so that `threshold` can be asked for any error.
+    """
+    temperature = fit_temperature(logits, actions)
+    confidence = softmax(np.asarray(logits, float) / temperature, axis=1).max(1)
+    right = logits.argmax(1) == actions
+    return {"temperature": temperature, "val": {"confidence": confidence.tolist(), "right": right.tolist()}}
+
+
+def tempered(probabilities, temperature):
+    """Probabilities (…, actions) as their logits divided by the temperature would give them."""
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    return np.exp(log_softmax(logits / temperature, axis=-1))
+
+
+def threshold(confidence, right, error):
+    """The lowest confidence from which on answers are wrong no more often than `error`; infinite if there is none.
+
+    Of the val clips at least so confident (clips,), (wrong + 1) / (kept + 1) must be at most `error`: the one more is
+    the new clip, as in conformal risk control (Angelopoulos et al. 2022); that the lowest such confidence may be taken
+    is Jin and Candès's (2023). A smaller `error` never lowers it.
+    """
+    confidence, wrong = np.asarray(confidence, float), ~np.asarray(right, bool)
+    order = np.argsort(-confidence, kind="stable")
+    confidence, errors = confidence[order], np.cumsum(wrong[order])
+    last_of_equals = np.append(confidence[1:] < confidence[:-1], True)  # equally confident clips go together
+    fine = last_of_equals & ((errors + 1) / (np.arange(len(errors)) + 2) <= error)
+    return float(confidence[fine].min()) if fine.any() else math.inf

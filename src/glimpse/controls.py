@@ -1,0 +1,64 @@
+"""Controls: what a score must beat, and what the all10 model makes of less than it was trained to read.
+
+None needs a training. A model shown other frames than in training may do worse than one trained on them would: these
+figures say what this model uses, not what the frames hold.
+"""
+
+import numpy as np
+import pandas as pd
+
+from glimpse.intervals import accuracy_score
+from glimpse.sampling import evenly, keyed_rng
+
+SHUFFLES = 5  # orders of each clip's frames, whose mean counts
+
+
+def right_from(recognizer, part, features, frames, positions):
+    """Which clips of a part are recognized from these candidates (clips, n): bool (clips,)."""
+    return recognizer.believe_part(part, features, frames, positions)[:, -1].argmax(1) == part.actions
+
+
+def shuffled(positions, clips, seed, number):
+    """The positions (clips, n) of each clip in another order, which the seed, the clip and the number say."""
+    rngs = [keyed_rng(seed, "shuffle", number, clip.rpartition("/")[2]) for clip in clips]
+    return np.stack([rng.permutation(row) for rng, row in zip(rngs, positions, strict=True)])
+
+
+def rights(recognizer, part, few, features, frames, seed):
+    """{control: how far each clip is right, from 0 to 1 (clips,)} of a model shown one frame, no order, `few` frames.
+
+    `features`: the stored ones; `frames`: the stored frames, for a tuned model.
+    """
+    read = np.stack([recognizer.positions(clip) for clip in part.clips])
+    middle = np.full((len(read), 1), evenly(recognizer.kept["candidates"], 1)[0])
+    orders = [shuffled(read, part.clips, seed, number) for number in range(SHUFFLES)]
+
+    def right(positions):
+        return right_from(recognizer, part, features, frames, positions)
+
+    return {
+        "middle": right(middle).astype(float),
+        "shuffled": np.mean([right(order) for order in orders], axis=0),
+        "spread": right(read[:, evenly(read.shape[1], few)]).astype(float),
+    }
+
+
+def controls(found, part, train_actions, names, few):
+    """The table of controls, from what `rights` found: control, accuracy, low, high, n, what.
+
+    The interval of chance is empty: it is known, not measured.
+    """
+    groups, usual = np.array(part.groups), np.bincount(train_actions, minlength=len(names)).argmax()
+    what = {
+        "majority": f"always the action that training has most of, {names[usual]}",
+        "middle": "all10's model, the middle frame alone",
+        "shuffled": f"all10's model, all its frames in other orders, mean of {SHUFFLES}",
+        "spread": f"all10's model, {few} frames spread over the whole clip",
+    }
+    n = len(part.clips)
+    rows = [{"control": "chance", "accuracy": 1 / len(names), "n": n, "what": f"guessing among {len(names)} actions"}]
+    for control, right in {"majority": part.actions == usual, **found}.items():
+        score = accuracy_score(right, groups)
+        row = {"control": control, "accuracy": score.value, "low": score.low, "high": score.high}
+        rows.append(row | {"n": n, "what": what[control]})
+    return pd.DataFrame(rows, columns=["control", "accuracy", "low", "high", "n", "what"])

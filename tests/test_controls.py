@@ -1,0 +1,85 @@
+"""Controls and the early curve: what little gives, known on the demo by how it is drawn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from demo import CEILINGS
+from glimpse.controls import controls, rights, shuffled
+from glimpse.early import early, early_actions, share_seen
+from glimpse.inference import Recognizer
+from glimpse.parts import Part, load_parts
+from glimpse.store import Frames
+
+
+@pytest.fixture
+def held_out(trained):
+    """The small project's val and test clips as one part, of 4 actors: enough to say something."""
+    names, parts = load_parts(trained / "data/clips.csv", trained / "data/split.csv")
+    both = parts["val"], parts["test"]
+    clips, groups = (sum((getattr(part, name) for part in both), []) for name in ("clips", "groups"))
+    rows, actions = (np.concatenate([getattr(part, name) for part in both]) for name in ("rows", "actions"))
+    return names, Part(clips, groups, rows, actions), parts["train"]
+
+
+@pytest.fixture
+def found(trained, held_out):
+    features = np.load(trained / "data/features.npy")
+    return rights(Recognizer(trained / "models/all10/model.pt"), held_out[1], 5, features, None, 0)
+
+
+def test_controls_agree_with_what_the_demo_allows(found, held_out):
+    names, part, train = held_out
+    table = controls(found, part, train.actions, names, 5).set_index("control")
+    assert list(table.index) == ["chance", "majority", "middle", "shuffled", "spread"]
+    assert table.loc["chance", "accuracy"] == 0.2 and table.loc["majority", "accuracy"] == 0.2
+    assert table.loc["middle", "low"] <= CEILINGS["middle_frame"] + 0.02
+    assert table.loc["shuffled", "low"] <= CEILINGS["shuffled"]
+    n = len(part.clips)
+    for control, most in (("middle", 0.62), ("shuffled", CEILINGS["shuffled"])):  # without the groups' doubt too
+        assert table.loc[control, "accuracy"] <= most + 2.6 * (most * (1 - most) / n) ** 0.5
+    assert table.loc["spread", "accuracy"] > CEILINGS["first5"] - 2.6 * (0.8 * 0.2 / n) ** 0.5
+    assert (table["n"] == n).all() and table["what"].str.len().min() > 10
+
+
+def test_shuffling_keeps_the_frames_and_is_the_same_each_time():
+    read, clips = np.tile(np.arange(1, 20, 2), (30, 1)), [f"wave/{number}.avi" for number in range(30)]
+    first, again, other = shuffled(read, clips, 0, 0), shuffled(read, clips, 0, 0), shuffled(read, clips, 0, 1)
+    assert (np.sort(first, axis=1) == read).all() and (first == again).all()
+    assert (first != other).any(axis=1).mean() > 0.9 and (first != first[0]).any()
+    assert (shuffled(read[::-1], clips[::-1], 0, 0)[::-1] == first).all()  # whatever the order of clips
+
+
+def test_stored_frames_give_what_stored_features_give(trained):
+    """The same clip in another order of frames, by the way of a tuned model and by that of features."""
+    recognizer, frames = Recognizer(trained / "models/all10/model.pt"), Frames(trained / "data/frames")
+    part = load_parts(trained / "data/clips.csv", trained / "data/split.csv")[1]["test"].only(np.arange(20) < 3)
+    positions = shuffled(np.stack([recognizer.positions(clip) for clip in part.clips]), part.clips, 0, 0)[:, :4]
+    stored = recognizer.believe_part(part, np.load(trained / "data/features.npy"), frames, positions)
+    looked = [recognizer.believe(c, frames.jpegs(c), row) for c, row in zip(part.clips, positions, strict=True)]
+    assert stored.shape == (3, 4, 5) and np.allclose(stored, looked, atol=1e-3)
+
+
+def test_the_share_seen_is_the_place_of_the_candidate():
+    assert share_seen(np.array([0, 10, 19]), 20).tolist() == pytest.approx([0.025, 0.525, 0.975])
+
+
+def test_the_early_curve_of_actions_adds_up_to_the_whole(trained, held_out):
+    names, part, _ = held_out
+    recognizer = Recognizer(trained / "models/all10/model.pt")
+    beliefs = {"all10": recognizer.believe_part(part, np.load(trained / "data/features.npy"), None)}
+    seen = share_seen(np.stack([recognizer.positions(clip) for clip in part.clips]), 20)
+    whole, each = early(beliefs, part, seen), early_actions(beliefs, part, seen, names)
+    assert list(whole) == ["frames", "all10", "seen", "all10_low", "all10_high"]
+    assert each.groupby("action")["clips"].first().sum() == len(part.clips)
+    weighed = (each["all10"] * each["clips"]).groupby(each["frames"]).sum() / len(part.clips)
+    assert weighed.to_numpy() == pytest.approx(whole["all10"].to_numpy())
+    assert whole["seen"].is_monotonic_increasing and (whole["all10_low"] <= whole["all10"]).all()
+
+
+def test_tables_of_the_stage_have_intervals_around_their_figures(trained):
+    for name in ("early", "early-actions", "recall"):
+        table = pd.read_csv(trained / f"metrics/{name}.csv")
+        for approach in ("first5", "all10"):
+            inside = table[approach].between(table[f"{approach}_low"], table[f"{approach}_high"])
+            assert inside.all() and (table[f"{approach}_low"] < table[f"{approach}_high"]).all()
