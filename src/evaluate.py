@@ -91,16 +91,11 @@ def scores_table(found, apart, n, groups):
     for approach, of in found.items():
         for measure, score in of.items():
             row = {"approach": approach, "measure": measure, "value": score, "n": n, "groups": groups, "note": ""}
-            rows.append(row if isinstance(score, float) else row | row_of(score))
+            rows.append(row if isinstance(score, float) else row | score.row())
     for measure, gain in apart.items():
         note = f"p {gain.p:.4f}: {gain.in_words(*APPROACHES)}"
-        rows.append({"approach": "all10 - first5", "measure": measure} | row_of(gain) | {"note": note})
+        rows.append({"approach": "all10 - first5", "measure": measure} | gain.row() | {"note": note})
     return pd.DataFrame(rows, columns=["approach", "measure", "value", "low", "high", "n", "groups", "note"])
-
-
-def row_of(score):
-    """A `Score` as the columns of a table."""
-    return {name: getattr(score, name) for name in ("value", "low", "high", "n", "groups", "note")}
 
 
 def alarms_of(beliefs, parts, measures, names):

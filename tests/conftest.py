@@ -15,6 +15,7 @@ import features
 import frames
 import leaks
 import split
+import study
 import train
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from conftest import ROOT
 from glimpse.settings import ALLOWED
 
 SRC = ROOT / "src"
-STAGES = {name: stage for file in ("dvc.yaml", "data/dvc.yaml")
+STAGES = {name: stage for file in ("dvc.yaml", "data/dvc.yaml", "metrics/dvc.yaml")
           for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()}  # fmt: skip
 
 
