@@ -4,7 +4,7 @@ Run: python src/ablate.py FOLDER --folds 9 [--seeds 2] [--only "no changes,mean"
 
 Reads params.yaml. All trainings of a row are k folds by group; validation accuracy is inside the folds, and the test
 folds are left alone. Writes into the table one row for each lever, with the difference from the settings as they are
-on the same clips. Works in a temporary folder.
+on the same clips. Works in a temporary folder, or in --work, where what was decoded and looked at is kept.
 """
 
 import argparse
@@ -65,10 +65,8 @@ def changed(tree, changes):
 
 def prepare(work, tree):
     """Decode and look at the clips, as the stages do, in the folder `work`; what is there already is kept."""
-    for name in ("data/lists", "src"):
-        (work / name).parent.mkdir(parents=True, exist_ok=True)
-    if not (work / "src").exists():
-        shutil.copytree(ROOT / "src", work / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (work / "data").mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / "src", work / "src", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     (work / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     for script in STAGES:
         done = subprocess.run([sys.executable, f"src/{script}"], cwd=work, capture_output=True, text=True)
@@ -98,6 +96,7 @@ def main():
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", help="levers, by commas")
+    parser.add_argument("--work", type=Path)
     parser.add_argument("--table", type=Path, default=Path("docs/ablations.csv"))
     asked = parser.parse_args()
     chosen = asked.only.split(",") if asked.only else list(LEVERS)
@@ -108,12 +107,13 @@ def main():
         raise SystemExit(f"{asked.folder}: not a folder of clips")
     base = changed(load("params.yaml"), {"dataset": str(asked.folder.resolve())})
     rows, reference = [], None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        work = asked.work or Path(temporary)
         for lever in dict.fromkeys([AS_SET, *chosen]):
             began = time.perf_counter()
             tree = changed(base, LEVERS[lever])
-            prepare(Path(folder), tree)
-            answers = validate(Path(folder), tree, asked.folds, asked.seeds)
+            prepare(work, tree)
+            answers = validate(work, tree, asked.folds, asked.seeds)
             reference = answers if reference is None else reference
             right, groups = answers["right"].to_numpy(), answers["group"].to_numpy()
             score = accuracy_score(right, groups)

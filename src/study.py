@@ -143,7 +143,7 @@ def learning_curve(found):
     twice = float(np.clip(1 - np.exp(level + slope * np.log(2)), 0, 1))
     curve = ", ".join(f"{score.value:.3f} from {share:.0%}" for share, score in zip(shares, scores, strict=True))
     more = 100 * (twice - scores[-1].value)
-    said = f"about {more:+.0f} points, to {twice:.2f}" if slope < 0 else "nothing that this curve shows"
+    said = f"about {more:+.0f} points, to {twice:.2f}" if more >= 0.5 else "nothing that this curve shows"
     return (
         scores,
         twice,

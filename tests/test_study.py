@@ -28,7 +28,7 @@ def test_no_group_straddles_the_parts_of_a_trial(share, fold):
     assert all({actions[row] for row in rows} == set("abc") for rows in parts.values())
     everything = parts_of(Trial(10, "lstm", 2, 1, fold), actions, groups, 3, 0.25, 0)
     assert set(parts["train"]) <= set(everything["train"])
-    assert len(parts["train"]) == pytest.approx(share * len(everything["train"]), rel=0.3)
+    assert len(parts["train"]) == pytest.approx(share * len(everything["train"]), abs=6)  # a group has 6 clips
 
 
 def test_every_clip_is_tested_once_over_the_folds():
@@ -85,7 +85,7 @@ def test_the_learning_curve_goes_on_as_it_came():
     assert [score.value for score in scores] == pytest.approx(list(shares.values()), abs=0.01)
     assert twice == pytest.approx(0.9, abs=0.01) and "an extrapolation" in words
     _, _, flat = study.learning_curve(found(dict.fromkeys(shares, 0.7)))
-    assert "nothing that this curve shows" in flat or "+0 points" in flat
+    assert "nothing that this curve shows" in flat
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def clean_look(stored, look, positions=None):
     shown = [
         [cut(picture, square, look.size) for picture in views] for views, square in zip(pictures, squares, strict=True)
     ]
-    return np.array(shown)[..., ::-1]
+    return np.array(shown)[..., ::-1].copy()
 
 
 def pictures_of(stored, look, positions=None):
