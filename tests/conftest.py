@@ -15,7 +15,6 @@ import features
 import frames
 import leaks
 import split
-import study
 import train
 
 ROOT = Path(__file__).parents[1]
