@@ -18,6 +18,12 @@ test-slow: .venv/ready
 lint: .venv/ready
 	@ruff check && ruff format --check
 
+study: .venv/ready
+	@dvc repro metrics/dvc.yaml
+
+ablations: .venv/ready
+	@python src/ablate.py $(CLIPS)
+
 bench: .venv/ready
 	@pip install -q -r requirements-bench.txt
 	@python src/bench.py $(CLIPS)
@@ -29,4 +35,4 @@ bench: .venv/ready
 	.venv/bin/pip install -r requirements.txt
 	touch $@
 
-.PHONY: repro test test-slow lint bench
+.PHONY: repro test test-slow lint study ablations bench

@@ -42,7 +42,6 @@ LEVERS = {
     "mean": {"model.temporal": "mean"},
     "attention": {"model.temporal": "attention"},
     "gru": {"model.temporal": "gru"},
-    "shortcut": {"model.shortcut": True},
     "hidden 256": {"model.hidden": 256},
     "dropout 0.7": {"model.dropout": 0.7},
     "30 epochs": {"train.epochs": 30},

@@ -2,8 +2,8 @@
 
 Run: python src/bench.py FOLDER [--quick] [--only decode,features,pipeline,memory]
 
-Competitors take turns in rounds; shown are medians of the rounds and of the ratios, within a round, to the first row. A
-peer of requirements-bench.txt that can't be loaded or fails on a clip is skipped. Writes to a temporary folder only.
+Competitors take turns in rounds; shown are medians of the rounds and of the ratios, within a round, to the first row.
+A peer of requirements-bench.txt that can't be loaded or fails on a clip is skipped. Writes to a temporary folder.
 """
 
 import argparse
@@ -27,8 +27,7 @@ import torch
 from glimpse import backbone, clips, engine, files, looks, sampling, store, video
 from glimpse.settings import read
 
-ROOT = Path(__file__).resolve().parents[1]
-CORES = os.cpu_count() or 1
+ROOT, CORES = Path(__file__).resolve().parents[1], os.cpu_count() or 1
 NOT_COPIED = ".git .dvc .venv .cache __pycache__ dvc.lock demo frames *.npy models metrics".split()
 SET_UP = ("git init -q", "git config user.name bench", "git config user.email bench@localhost", "dvc init -q",
           "dvc config core.analytics false", "git add -A", "git commit -qm bench")  # fmt: skip
@@ -78,8 +77,7 @@ def plan(path, wanted):
 
 def stage_frames(path, positions, s):
     """What the stage `frames` makes of a clip, which finds the positions itself: its `Stored` candidates."""
-    clip = video.read_clip(path, s.candidates, s.store_size)
-    return store.Stored([*map(store.to_jpeg, clip.candidates)], [*map(store.to_jpeg, clip.changes)])
+    return store.Stored.encode(video.read_clip(path, s.candidates, s.store_size))
 
 
 def apart(decoder, path, positions):

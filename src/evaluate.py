@@ -1,7 +1,7 @@
 """Stage `evaluate`: how good both approaches are, on clips they have never seen, and how far to believe it.
 
-Reads models/<approach>/model.pt, data/split.csv, data/clips.csv, data/features.npy, and data/frames/ for a tuned
-model. Writes metrics/test.json, the tables beside it and summary.txt. Run: python src/evaluate.py
+Reads models/<approach>/model.pt, data/split.csv, data/leaks.csv, data/clips.csv, data/features.npy, and data/frames/
+for a tuned model. Writes metrics/test.json, the tables beside it and summary.txt. Run: python src/evaluate.py
 """
 
 import json
@@ -18,6 +18,7 @@ from glimpse.early import early, early_actions, share_seen
 from glimpse.files import read_table, whole, write_table
 from glimpse.inference import Recognizer, settled_after
 from glimpse.intervals import accuracy_score, difference, recall_score
+from glimpse.leaks import COLUMNS, straddling
 from glimpse.parts import load_parts
 from glimpse.reliability import calibration_error, reliability, selective
 from glimpse.sampling import keyed_rng
@@ -98,10 +99,11 @@ def scores_table(found, apart, n, groups):
     return pd.DataFrame(rows, columns=["approach", "measure", "value", "low", "high", "n", "groups", "note"])
 
 
-def alarms_of(beliefs, parts, measures, names):
+def alarms_of(beliefs, parts, measures, exposed, names):
     """The table of alarms: alarm, approach, figure, sentence; no rows if there is none."""
     train, test = parts["train"], parts["test"]
-    rows = alarms.few_clips(test.groups) + alarms.imbalance(train.actions, names)
+    rows = alarms.leaks(exposed, len(test.clips)) + alarms.few_clips(test.groups)
+    rows += alarms.imbalance(train.actions, names)
     for approach, of in beliefs.items():
         answers = {part: of[part][:, -1].argmax(1) for part in parts}
         reached = {part: accuracy_score(answers[part] == held.actions, held.groups) for part, held in parts.items()}
@@ -160,7 +162,8 @@ def main():
     less = rights(recognizers["all10"], test, few, features, frames, settings.seed)
     control = controls(less, test, parts["train"].actions, names, few)
     write_table("metrics/controls.csv", control.round(4))
-    alarm = alarms_of(beliefs, parts, measures, names)
+    exposed = straddling(read_table("data/leaks.csv", COLUMNS))
+    alarm = alarms_of(beliefs, parts, measures, exposed, names)
     write_table("metrics/alarms.csv", alarm)
     apart = {
         "accuracy": difference(right["first5"], right["all10"], groups),

@@ -41,12 +41,11 @@ def decode(path, candidates, size):
     try:
         clip = video.read_clip(path, candidates, size)
     except video.Unreadable as reason:
-        measures, jpegs = {"reason": str(reason)}, []
+        measures, pictures = {"reason": str(reason)}, []
     else:
-        both = zip(clip.candidates, clip.changes, strict=True)
-        jpegs = [store.to_jpeg(picture) for pair in both for picture in pair]
+        pictures = store.Stored.encode(clip).pictures
         measures = {"frames": clip.frames, "fps": clip.fps, "width": clip.width, "height": clip.height}
-    store.write_entry(entry, measures, jpegs)
+    store.write_entry(entry, measures, pictures)
     return entry, measures
 
 

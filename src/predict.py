@@ -31,8 +31,7 @@ def predict(recognizer, path, least):
     """
     kept = recognizer.kept
     clip = video.read_clip(path, kept["candidates"], kept["store_size"])
-    stored = store.Stored([*map(store.to_jpeg, clip.candidates)], [*map(store.to_jpeg, clip.changes)])
-    beliefs = recognizer.believe(path.name, stored)
+    beliefs = recognizer.believe(path.name, store.Stored.encode(clip))
     ranked = sorted(zip(recognizer.actions, beliefs[-1].tolist()), key=lambda pair: -pair[1])
     return {
         "clip": str(path),

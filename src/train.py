@@ -38,7 +38,7 @@ def main():
     train, val = parts["train"], parts["val"]
     torch.manual_seed(s.seed)
     look = Look(s.features.size, s.features.follow, s.features.change)
-    kept = {"kind": s.model.temporal, "shortcut": s.model.shortcut, "hidden": s.model.hidden}
+    kept = {"kind": s.model.temporal, "hidden": s.model.hidden}
     temporal = Temporal(**kept, views=look.views, width=WIDTH, actions=len(names), dropout=s.model.dropout)
     trained = [{"params": list(temporal.parameters()), "lr": s.train.lr}]
     weights, looks = pretrained(s.features.weights), s.features.looks

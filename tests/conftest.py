@@ -16,6 +16,7 @@ import frames
 import leaks
 import split
 import train
+from glimpse.backbone import WIDTH
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"demo.actors": 8, "demo.takes": 2, "features.looks": 1, "features.size": 128, "train.epochs": 40}
@@ -83,6 +84,19 @@ def trained(tmp_path_factory):
         ):  # fmt: skip
             patch.setattr(sys, "argv", [f"{name}.py", *arguments])
             STAGES[name].main()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def frames_alone(trained, tmp_path_factory):
+    """The small project with all10 trained on frames without changes, for which the demo's answers are known."""
+    folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("alone") / "frames"))
+    write_params(folder, **SMALL, **{"features.change": False})
+    np.save(folder / "data/features.npy", np.load(folder / "data/features.npy")[..., :WIDTH])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["train.py", "all10"])
+        train.main()
     return folder
 
 

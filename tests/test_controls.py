@@ -23,9 +23,9 @@ def held_out(trained):
 
 
 @pytest.fixture
-def found(trained, held_out):
-    features = np.load(trained / "data/features.npy")
-    return rights(Recognizer(trained / "models/all10/model.pt"), held_out[1], 5, features, None, 0)
+def found(frames_alone, held_out):
+    features = np.load(frames_alone / "data/features.npy")
+    return rights(Recognizer(frames_alone / "models/all10/model.pt"), held_out[1], 5, features, None, 0)
 
 
 def test_controls_agree_with_what_the_demo_allows(found, held_out):
@@ -56,7 +56,7 @@ def test_stored_frames_give_what_stored_features_give(trained):
     part = load_parts(trained / "data/clips.csv", trained / "data/split.csv")[1]["test"].only(np.arange(20) < 3)
     positions = shuffled(np.stack([recognizer.positions(clip) for clip in part.clips]), part.clips, 0, 0)[:, :4]
     stored = recognizer.believe_part(part, np.load(trained / "data/features.npy"), frames, positions)
-    looked = [recognizer.believe(c, frames.jpegs(c), row) for c, row in zip(part.clips, positions, strict=True)]
+    looked = [recognizer.believe(c, frames.stored(c), row) for c, row in zip(part.clips, positions, strict=True)]
     assert stored.shape == (3, 4, 5) and np.allclose(stored, looked, atol=1e-3)
 
 

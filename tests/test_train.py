@@ -8,7 +8,6 @@ import yaml
 from conftest import write_params
 
 from glimpse import model
-from glimpse.backbone import WIDTH
 from glimpse.inference import Recognizer, settled_after
 from glimpse.parts import load_parts
 from glimpse.training import loss_of, weight_of
@@ -33,14 +32,10 @@ def test_the_best_epoch_has_the_highest_val_accuracy_then_the_lowest_val_loss(tr
         assert kept["epoch"] == best["epoch"] and kept["val_accuracy"] == pytest.approx(best["val_accuracy"], abs=1e-6)
 
 
-def test_reversing_the_frames_swaps_sitting_down_and_standing_up(copied, stage):
-    """Without changes, which tell the direction by themselves."""
-    features = np.load(copied / "data/features.npy")[..., :WIDTH]
-    np.save(copied / "data/features.npy", features)
-    small(copied, **{"features.change": False, "train.epochs": 40})
-    stage(copied, "train", "all10")
-    recognizer = Recognizer(copied / "models/all10/model.pt")
-    table = pd.read_csv(copied / "data/clips.csv")
+def test_reversing_the_frames_swaps_sitting_down_and_standing_up(frames_alone):
+    recognizer = Recognizer(frames_alone / "models/all10/model.pt")
+    features = np.load(frames_alone / "data/features.npy")
+    table = pd.read_csv(frames_alone / "data/clips.csv")
     swapped = {"sit_down": "stand_up", "stand_up": "sit_down"}
     forward, backward = [], []
     for row, (clip, action) in enumerate(zip(table["clip"], table["action"], strict=True)):
@@ -119,7 +114,8 @@ def test_a_tuned_backbone_trains_from_stored_frames(copied, stage, tied):
 
 def test_the_original_study_trains(copied, stage):
     """Random frames drawn once per clip, a MobileNet of its own for every frame, all of them tuned, and an LSTM."""
-    study = {"draw": "random", "redraw": False, "model.tied": False, "model.tune": 19, "model.shortcut": False}
+    study = {"draw": "random", "redraw": False, "model.tied": False, "model.tune": 19}
+    study |= {"features.follow": False, "features.change": False}
     small(copied, **study, **{"frames": 3, "first5.use": 2, "train.epochs": 1, "features.size": 64})
     for approach in ("first5", "all10"):
         stage(copied, "train", approach)

@@ -36,6 +36,14 @@ def few_clips(groups):
     return rows
 
 
+def leaks(exposed, tests):
+    """Test clips (a set of names) that look like, or are named like, clips of train or val, of so many `tests`."""
+    if not exposed:
+        return []
+    words = f"{len(exposed)} of {tests} test clips look like, or are named like, clips the training sees: see "
+    return [row("leak", "", len(exposed) / tests, words + "data/leaks.csv; the scores flatter")]
+
+
 def imbalance(actions, names):
     """Actions of very unequal size in training: actions' numbers (clips,)."""
     counts = np.bincount(actions, minlength=len(names))

@@ -23,14 +23,13 @@ class Temporal(nn.Module):
     """Features (clips, frames, views * width) to logits (clips, frames, actions), a row of logits after each frame.
 
     kind: `lstm` or `gru` read in order; `mean` is the running mean of all frames so far; `attention` weighs them, each
-    by itself, so that a frame that tells much counts more (softmax over the frames so far). With a `shortcut` the
-    running mean is added to what the LSTM or GRU says, which is left with what order tells. Sources: LSTM over frames
+    by itself, so that a frame that tells much counts more (softmax over the frames so far). Sources: LSTM over frames
     as in LRCN (Donahue et al. 2015); attention as in Ilse et al. 2018.
     """
 
-    def __init__(self, kind, shortcut, views, width, hidden, actions, dropout):
+    def __init__(self, kind, views, width, hidden, actions, dropout):
         super().__init__()
-        self.kind, self.shortcut, self.views = kind, shortcut, views
+        self.kind, self.views = kind, views
         self.norm = nn.LayerNorm(width)
         self.drop = LockedDropout(dropout)
         self.squeeze = nn.Linear(views * width, hidden)
@@ -44,12 +43,10 @@ class Temporal(nn.Module):
         alike = self.norm(features.unflatten(2, (self.views, -1))).flatten(2)  # no view outweighs another
         seen = torch.relu(self.squeeze(self.drop(alike)))  # (clips, frames, hidden)
         frames = seen.shape[1]
-        mean = seen.cumsum(1) / torch.arange(1, frames + 1, device=seen.device)[:, None]  # of the frames so far
         if self.kind in ("lstm", "gru"):
             summary, _ = self.read(seen)
-            summary = summary + mean if self.shortcut else summary
         elif self.kind == "mean":
-            summary = mean
+            summary = seen.cumsum(1) / torch.arange(1, frames + 1, device=seen.device)[:, None]  # of the frames so far
         else:
             scores = self.score(seen).transpose(1, 2).expand(-1, frames, -1)  # (clips, after this frame, of this frame)
             later = torch.ones(frames, frames, dtype=torch.bool, device=seen.device).triu(1)

@@ -106,7 +106,6 @@ ALLOWED = {
     "features.mirror": Choice(("auto", True, False)),
     "features.precision": Choice(("float32", "bfloat16")),
     "model.temporal": Choice(("lstm", "gru", "mean", "attention")),
-    "model.shortcut": YES_NO,
     "model.hidden": Whole(1, 4096),
     "model.dropout": Number(0, 0.95),
     "model.tied": YES_NO,

@@ -32,6 +32,16 @@ class Stored:
         """From the JPEGs in the order they are stored in: a candidate, its change, the next candidate."""
         return cls(pictures[::2], pictures[1::2])
 
+    @classmethod
+    def encode(cls, clip):
+        """From a `Clip` as it was decoded."""
+        return cls([*map(to_jpeg, clip.candidates)], [*map(to_jpeg, clip.changes)])
+
+    @property
+    def pictures(self):
+        """The JPEGs in the order they are stored in."""
+        return [jpeg for pair in zip(self.jpegs, self.changes, strict=True) for jpeg in pair]
+
 
 def to_jpeg(frame):
     """A BGR frame (height, width, 3) as JPEG bytes."""

@@ -96,7 +96,7 @@ def _run(trial, clips, actions, groups, folds, s, features):
 def train_and_believe(trial, features, parts, count, s):
     """Train as a trial says; the logits after the last frame of val and test, {part: float32 (clips, count)}."""
     torch.manual_seed(trial.seed)
-    kept = {"kind": trial.temporal, "shortcut": s.model.shortcut, "hidden": s.model.hidden}
+    kept = {"kind": trial.temporal, "hidden": s.model.hidden}
     network = Temporal(**kept, views=trial.views, width=WIDTH, actions=count, dropout=s.model.dropout)
     draws = partial(Draws, s.candidates, s.frames, trial.use, s.draw, s.features.looks, s.redraw, trial.seed)
     readings = {part: draws(held.clips) for part, held in parts.items()}
