@@ -119,7 +119,7 @@ def main():
             against = difference(reference["right"].to_numpy(), right, groups)
             row = {"clips": asked.folder.name, "lever": lever, "folds": asked.folds, "seeds": asked.seeds, "n": score.n}
             row |= {"val_accuracy": score.value, "low": score.low, "high": score.high, "more": against.value}
-            row |= {"more_low": against.low, "more_high": against.high}
+            row |= {"more_low": against.low, "more_high": against.high} if lever != AS_SET else {}
             rows.append(row | {"minutes": round((time.perf_counter() - began) / 60, 1)})
             more = f"{against.value:+.3f} ({against.low:+.3f} to {against.high:+.3f})"
             print(f"ablate: {lever}: {score}, {more}", flush=True)
