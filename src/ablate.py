@@ -34,6 +34,7 @@ LEVERS = {
     "frames stored at 240 pixels": {"store_size": 240},
     "squares of 128 pixels": {"features.size": 128},
     "squares of 192 pixels": {"features.size": 192, "store_size": 192},
+    "squares of 224 pixels": {"features.size": 224, "store_size": 240},
     "no augmented looks": {"features.looks": 0},
     "8 augmented looks": {"features.looks": 8},
     "40 candidates": {"candidates": 40},
