@@ -2,9 +2,11 @@
 
 Run: python src/ablate.py FOLDER --folds 9 [--seeds 2] [--only "no changes,mean"] [--table docs/ablations.csv]
 
-Reads params.yaml. All trainings of a row are k folds by group; validation accuracy is inside the folds, and the test
-folds are left alone. Writes into the table one row for each lever, with the difference from the settings as they are
-on the same clips. Works in a temporary folder, or in --work, where what was decoded and looked at is kept.
+Reads params.yaml, data/groups.csv and data/labels.csv. All trainings of a row are k folds by group; what counts is
+validation inside the folds, and the test folds are left alone. Validation also chose the epoch, which flatters all rows
+alike, but those with more epochs more. Writes into the table a row for each lever, with the difference from the
+settings as they are on the same clips. Works in a temporary folder, or in --work, where what was decoded and looked at
+is kept.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +25,7 @@ import yaml
 from glimpse.files import read_table, write_table
 from glimpse.intervals import accuracy_score, difference
 from glimpse.settings import check, load
-from glimpse.trials import Trial, run_all
+from glimpse.trials import Trial, possible, run_all
 
 ROOT = Path(__file__).resolve().parents[1]
 AS_SET = "settings as they are"
@@ -44,11 +47,13 @@ LEVERS = {
     "attention": {"model.temporal": "attention"},
     "gru": {"model.temporal": "gru"},
     "hidden 256": {"model.hidden": 256},
+    "weights of the last step": {"train.average": 0},
     "dropout 0.7": {"model.dropout": 0.7},
     "30 epochs": {"train.epochs": 30},
     "120 epochs": {"train.epochs": 120, "train.patience": 40},
 }
-STAGES = ("frames.py", "leaks.py", "split.py", "features.py")
+STAGES = ("frames.py", "features.py")  # for each lever; the groups are told once, with the settings as they are
+BY_HAND = ("data/groups.csv", "data/labels.csv")
 
 
 def changed(tree, changes):
@@ -63,31 +68,59 @@ def changed(tree, changes):
     return tree
 
 
-def prepare(work, tree):
-    """Decode and look at the clips, as the stages do, in the folder `work`; what is there already is kept."""
-    (work / "data").mkdir(parents=True, exist_ok=True)
-    shutil.copytree(ROOT / "src", work / "src", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+def prepare(work, tree, stages):
+    """Run stages with these settings in the folder `work`; what they decoded and looked at before is kept."""
     (work / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    for script in STAGES:
+    for script in stages:
         done = subprocess.run([sys.executable, f"src/{script}"], cwd=work, capture_output=True, text=True)
         if done.returncode:
-            raise SystemExit(f"ablate: {script}: {done.stderr.strip().splitlines()[-1]}")
+            raise SystemExit(f"ablate: {script}: {(done.stderr.strip() or 'ended early').splitlines()[-1]}")
 
 
-def validate(work, tree, folds, seeds):
-    """The answers to the validation clips of all folds and seeds: a table as `run_all` makes it."""
+def told(work):
+    """The action and the group of each clip: a table by clip."""
+    return read_table(work / "data/split.csv", ["clip", "action", "group"]).set_index("clip")
+
+
+def validate(work, tree, labels, folds, seeds):
+    """How many of its trainings were right about each validation clip: a table with clip, group and right."""
     s = SimpleNamespace(**check(tree))
     clips = read_table(work / "data/clips.csv", ["clip"])["clip"]
-    split = read_table(work / "data/split.csv", ["clip", "action", "group"]).set_index("clip").loc[clips]
-    use = s.frames if s.all10.use == "all" else s.all10.use
-    trials = [
-        Trial(use, s.model.temporal, 1 + s.features.change, seed, fold)
-        for seed in range(seeds)
-        for fold in range(folds)
-    ]
-    labels = split["action"].tolist(), split["group"].tolist()
-    table = run_all(trials, list(clips), *labels, folds, s, str(work / "data/features.npy"))
-    return table[table["part"] == "val"].sort_values(["seed", "fold", "clip"], ignore_index=True)
+    of = labels.loc[clips]
+    base = Trial(s.frames if s.all10.use == "all" else s.all10.use, s.model.temporal, 1 + s.features.change, 0, 0)
+    trials = [replace(base, seed=seed, fold=fold) for seed in range(seeds) for fold in range(folds)]
+    known = of["action"].tolist(), of["group"].tolist(), folds
+    if not all(possible(trial, *known, s.split.val, s.seed) for trial in trials):
+        raise SystemExit(
+            f"--folds {folds}: one would lack clips of an action: each action wants more groups than folds"
+        )
+    table = run_all(trials, list(clips), *known, s, str(work / "data/features.npy"))
+    val = table[table["part"] == "val"]
+    return val.groupby("clip", as_index=False).agg(group=("group", "first"), right=("right", "mean"))
+
+
+def row_of(lever, answers, reference):
+    """A lever's figures, and what it has above the settings as they are, on the same clips."""
+    right, groups = answers["right"].to_numpy(), answers["group"].to_numpy()
+    score = accuracy_score(right, groups)
+    row = {"lever": lever, "n": score.n, "groups": score.groups, "val_accuracy": score.value}
+    row |= {"low": score.low, "high": score.high}
+    if lever != AS_SET:
+        if not answers["clip"].equals(reference["clip"]):
+            raise SystemExit(f"ablate: {lever}: other clips were usable than with the settings as they are")
+        more = difference(reference["right"].to_numpy(), right, groups)
+        row |= {"more": more.value, "more_low": more.low, "more_high": more.high}
+    return row
+
+
+def keep(path, rows):
+    """Put rows into the table, in place of those of the same clips and lever."""
+    table = pd.DataFrame(rows)
+    if path.exists():
+        kept = pd.read_csv(path)
+        again = kept["clips"].isin(table["clips"]) & kept["lever"].isin(table["lever"])
+        table = pd.concat([kept[~again], table])
+    write_table(path, table.sort_values("clips", kind="stable").round(4))
 
 
 def main():
@@ -103,33 +136,34 @@ def main():
     unknown = [name for name in chosen if name not in LEVERS]
     if unknown:
         raise SystemExit(f"--only: {unknown[0]} is not one of {', '.join(LEVERS)}")
+    if asked.folds < 2 or asked.seeds < 1:
+        raise SystemExit("--folds must be 2 or more, --seeds 1 or more")
     if not asked.folder.is_dir():
         raise SystemExit(f"{asked.folder}: not a folder of clips")
     base = changed(load("params.yaml"), {"dataset": str(asked.folder.resolve())})
-    rows, reference = [], None
+    trees = {lever: changed(base, LEVERS[lever]) for lever in dict.fromkeys([AS_SET, *chosen])}
+    for tree in trees.values():
+        if check(tree)["model"].tune:
+            raise SystemExit("params.yaml: model.tune must be 0: ablations train on the frozen backbone's features")
+    reference = labels = None
     with tempfile.TemporaryDirectory() as temporary:
         work = asked.work or Path(temporary)
-        for lever in dict.fromkeys([AS_SET, *chosen]):
+        shutil.copytree(ROOT / "src", work / "src", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        for path in BY_HAND:
+            (work / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, work / path)
+        for lever, tree in trees.items():
             began = time.perf_counter()
-            tree = changed(base, LEVERS[lever])
-            prepare(work, tree)
-            answers = validate(work, tree, asked.folds, asked.seeds)
+            if reference is None:
+                prepare(work, tree, ["frames.py", "leaks.py", "split.py"])
+                labels = told(work)
+            prepare(work, tree, STAGES)
+            answers = validate(work, tree, labels, asked.folds, asked.seeds)
             reference = answers if reference is None else reference
-            right, groups = answers["right"].to_numpy(), answers["group"].to_numpy()
-            score = accuracy_score(right, groups)
-            against = difference(reference["right"].to_numpy(), right, groups)
-            row = {"clips": asked.folder.name, "lever": lever, "folds": asked.folds, "seeds": asked.seeds, "n": score.n}
-            row |= {"val_accuracy": score.value, "low": score.low, "high": score.high, "more": against.value}
-            row |= {"more_low": against.low, "more_high": against.high} if lever != AS_SET else {}
-            rows.append(row | {"minutes": round((time.perf_counter() - began) / 60, 1)})
-            more = f"{against.value:+.3f} ({against.low:+.3f} to {against.high:+.3f})"
-            print(f"ablate: {lever}: {score}, {more}", flush=True)
-    table = pd.DataFrame(rows).round(4)
-    if asked.table.exists():
-        kept = pd.read_csv(asked.table)
-        table = pd.concat([kept[~(kept["clips"].isin(table["clips"]) & kept["lever"].isin(table["lever"]))], table])
-    write_table(asked.table, table.sort_values("clips", kind="stable"))
-    print(f"ablate: {len(rows)} rows in {asked.table}")
+            row = {"clips": asked.folder.name, "folds": asked.folds, "seeds": asked.seeds}
+            row |= row_of(lever, answers, reference) | {"minutes": round((time.perf_counter() - began) / 60, 1)}
+            keep(asked.table, [row])
+            print("ablate:", ", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
 if __name__ == "__main__":

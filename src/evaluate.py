@@ -158,7 +158,7 @@ def main():
     known = subsets(beliefs, parts, settings.evaluate.subsets, settings.seed)
     write_table("metrics/subsets.csv", known.round(4))
 
-    few, groups = recognizers["first5"].use, np.array(test.groups)
+    few, groups = min(recognizer.use for recognizer in recognizers.values()), np.array(test.groups)
     less = rights(recognizers["all10"], test, few, features, frames, settings.seed)
     control = controls(less, test, parts["train"].actions, names, few)
     write_table("metrics/controls.csv", control.round(4))

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from glimpse import augment, backbone, engine, looks, sampling
 from glimpse.augment import augmented_look, mirror_allowed, transforms
 from glimpse.backbone import load_backbone, pretrained
 from glimpse.engine import frozen, pick_device, seen, versions
 from glimpse.files import read_table, whole
 from glimpse.looks import Look, clean_look
 from glimpse.settings import read
-from glimpse.store import Frames
+from glimpse.store import Frames, code_of
 
 CACHE = Path(".cache/features")
 SEED = 0  # of the looks: not the setting, so that trainings with other seeds share them
@@ -37,14 +38,14 @@ def entry_of(clip, stored, settings):
     return CACHE / key.hexdigest()[:2] / f"{key.hexdigest()[:40]}.npy"
 
 
-def look_at(clip, entry, frames, run, look, change, looks):
+def look_at(clip, entry, frames, run, look, change, number):
     """Look at one clip in all its looks and keep the features, float16 (1 + looks, candidates, views * 1280)."""
     stored = frames.stored(clip)
     features = [seen(run, clean_look(stored, look))]
-    for number in range(looks):
+    for augmented in range(number):
         with ONE_DRAWS:
-            augmented = augmented_look(stored, look, change, SEED, clip, number)
-        features.append(seen(run, augmented))
+            shown = augmented_look(stored, look, change, SEED, clip, augmented)
+        features.append(seen(run, shown))
     with whole(entry, "wb") as file:
         np.save(file, np.stack(features))
 
@@ -68,7 +69,8 @@ def main():
         print("features: no mirrored looks, since names of actions say left or right")
     device = pick_device()
     look = Look(chosen.size, chosen.follow, chosen.change)
-    settings = [chosen.weights, look, chosen.looks, mirror, chosen.precision, SEED, device.type, versions()]
+    code = code_of(augment, backbone, engine, looks, sampling)
+    settings = [code, chosen.weights, look, chosen.looks, mirror, chosen.precision, SEED, device.type, versions()]
     entries = {clip: entry_of(clip, frames.stored(clip), settings) for clip in clips}
     new = [clip for clip in clips if not entries[clip].exists()]
     if new:
@@ -76,7 +78,7 @@ def main():
         cv2.setNumThreads(1)
         run = frozen(load_backbone(pretrained(chosen.weights)), device, chosen.precision)
         change = transforms(chosen.size, mirror)
-        at = partial(look_at, frames=frames, run=run, look=look, change=change, looks=chosen.looks)
+        at = partial(look_at, frames=frames, run=run, look=look, change=change, number=chosen.looks)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             looked = pool.map(at, new, [entries[clip] for clip in new])
             for _ in tqdm(looked, "features", len(new), unit="clip", disable=None):

@@ -16,9 +16,8 @@ import cv2
 import pandas as pd
 from tqdm import tqdm
 
-from glimpse import clips, store, video
+from glimpse import clips, looks, sampling, store, video
 from glimpse.files import whole, write_table
-from glimpse.sampling import evenly
 from glimpse.settings import read
 
 CACHE = Path(".cache/frames")
@@ -31,7 +30,7 @@ def decode(path, candidates, size):
     The measures of a clip that can't be used are {"reason": …}.
     """
     try:
-        key = store.content_key(path, candidates, size, video.BEFORE)
+        key = store.content_key(path, candidates, size, store.code_of(video, looks, sampling, store))
     except OSError as error:
         return None, {"reason": f"can't be read: {error.strerror}"}
     entry = CACHE / key[:2] / f"{key}.tar"
@@ -52,7 +51,7 @@ def decode(path, candidates, size):
 def decode_all(paths, candidates, size, workers):
     """`decode` over all paths, side by side and in their order; says beforehand how long it may take."""
     entries = [None] * len(paths)
-    sample = list(evenly(len(paths), min(SAMPLE, len(paths)))) if paths else []
+    sample = list(sampling.evenly(len(paths), min(SAMPLE, len(paths)))) if paths else []
     rest = sorted(set(range(len(paths))) - set(sample))
     context = multiprocessing.get_context("spawn")  # a fork would copy threads, OpenCV's too, in whatever state
     with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:

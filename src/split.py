@@ -14,7 +14,7 @@ from glimpse.files import read_table, write_table
 from glimpse.groups import FEWEST, groups_of, told_by_names
 from glimpse.leaks import found, in_words, joined
 from glimpse.settings import read
-from glimpse.splitting import assign
+from glimpse.splitting import assign, holdings_of, in_folds
 
 PARTS = ("train", "val", "test")
 
@@ -61,19 +61,14 @@ def divide(table, test, val, folds, fold, lists, seed):
     With `lists` {clip: part} the test part is theirs; with `folds` it is the groups of that fold; else a share.
     Val is always taken from what is left, by group.
     """
-    holdings = {}
-    for row in table.itertuples():
-        counts = holdings.setdefault(row.group, {})
-        counts[row.action] = counts.get(row.action, 0) + 1
+    holdings = holdings_of(table["action"], table["group"])
     if lists:
         listed = table["clip"].map(lambda clip: lists.get(clip, ""))
         left = table[listed == "train"]
         parts = divide(left, 0, val, 0, 0, {}, seed) if len(left) else pd.Series(dtype=str)
         return listed.where(listed != "train", parts.reindex(table.index))
     if folds:
-        fold_of = assign(holdings, {number: 1 / folds for number in range(folds)}, f"{seed} folds")
-        rest = {group: held for group, held in holdings.items() if fold_of[group] != fold}
-        part_of = dict.fromkeys(holdings, "test") | assign(rest, {"train": 1 - val, "val": val}, seed)
+        part_of = in_folds(holdings, folds, fold, val, seed, seed)
     else:
         shares = {"train": 1 - test - val, "val": val, "test": test}
         part_of = assign(holdings, {part: share for part, share in shares.items() if share}, seed)

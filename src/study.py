@@ -14,41 +14,51 @@ import pandas as pd
 from glimpse.files import read_table, whole, write_table
 from glimpse.intervals import accuracy_score, difference
 from glimpse.settings import read
-from glimpse.trials import Trial, run_all
+from glimpse.trials import Trial, possible, run_all
 
 SHARES = (0.25, 0.5, 0.75)  # of the training groups, for the learning curve
 ORDERLESS = ("mean", "attention")
 
 
-def plan(s, actions, base):
-    """The trials that answer each question: {question's key: [Trial]}."""
+def plan(s, base, first, actions, groups):
+    """The trials that answer each question, {question's key: [Trial]}; `actions` and `groups` of each clip.
+
+    Left out: shares of the groups that lack an action, and left-out actions where fewer than two would remain.
+    """
+
+    def possible_all(asked):
+        return all(possible(trial, actions, groups, s.study.folds, s.split.val, s.seed) for trial in asked)
+
     folds, seeds = range(s.study.folds), range(s.seed, s.seed + s.study.seeds)
-    first = s.frames if s.first5.use == "all" else s.first5.use
 
     def over(trial, seeds=seeds):
         return [replace(trial, seed=seed, fold=fold) for seed in seeds for fold in folds]
 
     trials = {
         "as set": over(base),
-        "first": over(replace(base, use=first)),
+        "first": over(first),
         "frames, mean": over(replace(base, temporal="mean", views=1)),
         "frames, in order": over(replace(base, temporal="lstm", views=1)),
     }
-    for kind in {"lstm", *ORDERLESS} - {base.temporal}:
+    for kind in ("lstm", *ORDERLESS):
         trials[kind] = over(replace(base, temporal=kind))
+    if not possible_all(trials["as set"]):
+        raise SystemExit(
+            f"study: {s.study.folds} folds leave one without clips of every action to train on, validate and test: "
+            "each action wants more groups than folds: set study.folds lower"
+        )
     for share in SHARES:
         trials[f"share {share}"] = over(replace(base, share=share), seeds[:1])
-    for number, action in enumerate(actions):
+    for number, action in enumerate(sorted(set(actions))):
         left_out = replace(base, left_out=action, seed=s.seed, fold=number % s.study.folds)
         trials[f"without {action}"] = [left_out]
-    return trials
+    return {key: asked for key, asked in trials.items() if possible_all(asked)}
 
 
 class Found:
     """What the trials came to, question by question."""
 
-    def __init__(self, table, trials, base):
-        self.base = base
+    def __init__(self, table, trials):
         columns = list(Trial.__dataclass_fields__)
         table = table[table["part"] == "test"]
         rows = {key: group for key, group in table.groupby(columns, dropna=False)}
@@ -83,13 +93,14 @@ class Found:
         return float(seeds.std(ddof=1)) if len(seeds) > 1 else float("nan"), float(each.groupby("seed").std().mean())
 
 
-def told_by(found, views):
-    """Is it appearance, movement or order? Sentences."""
+def told_by(found, views, follows):
+    """Is it appearance, movement or order? Sentences. follows: whether the frames' squares follow what moves."""
     frames = found.score("frames, mean")
-    lines = [f"Appearance: frames alone, in no order, get {frames}."]
+    shown = "frames alone" + (", in a square that follows what moves," if follows else ",")
+    lines = [f"Appearance: {shown} in no order, get {frames}."]
     helps = []
     order = found.gain("frames, in order", "frames, mean")
-    lines.append(f"Order: {order.in_words('frames in no order', 'frames read in order')}.")
+    lines.append(f"Order: {order.in_words('frames alone in no order', 'frames alone read in order')}.")
     if order.clear and order.value > 0:
         helps.append("the order of frames")
     if views > 1:
@@ -100,7 +111,7 @@ def told_by(found, views):
     if helps:
         lines.append(f"So appearance alone is not enough here: {' and '.join(helps)} tells more.")
     else:
-        lines.append("So appearance tells what can be told here, as far as these clips can show.")
+        lines.append("So appearance tells all that these clips can show to be told.")
     return lines
 
 
@@ -136,32 +147,38 @@ def learning_curve(found):
     The errors are taken to fall as a power of the number of clips (Hestness and others 2017); a straight line through
     their logarithms goes on to twice the clips.
     """
-    shares = [*SHARES, 1.0]
-    scores = [found.score(f"share {share}" if share < 1 else "as set") for share in shares]
+    keys = {share: f"share {share}" for share in SHARES if f"share {share}" in found.of} | {1.0: "as set"}
+    shares, scores = list(keys), [found.score(key) for key in keys.values()]
+    curve = ", ".join(f"{score.value:.3f} from {share:.0%}" for share, score in zip(shares, scores, strict=True))
+    if len(keys) == 1:
+        return scores, float("nan"), f"More clips: {curve} of the training groups; too few groups to try with less."
     errors = [(1 - score.value + 0.5 / score.n) / (1 + 1 / score.n) for score in scores]
     slope, level = np.polyfit(np.log(shares), np.log(errors), 1)
     twice = float(np.clip(1 - np.exp(level + slope * np.log(2)), 0, 1))
-    curve = ", ".join(f"{score.value:.3f} from {share:.0%}" for share, score in zip(shares, scores, strict=True))
     more = 100 * (twice - scores[-1].value)
     said = f"about {more:+.0f} points, to {twice:.2f}" if more >= 0.5 else "nothing that this curve shows"
-    return (
-        scores,
-        twice,
-        f"More clips: {curve} of the training groups. Twice as many would give {said} (an extrapolation).",
-    )
+    words = f"More clips: {curve} of the training groups. Twice as many would give {said} (an extrapolation)."
+    return scores, twice, words
 
 
-def never_seen(found, actions, error):
+def never_seen(found, error):
     """How often clips of an action that no training saw end as unknown, beside those of known actions."""
-    of = pd.concat([found.of[f"without {action}"] for action in actions])
-    strange = of[of["action"] == of["left_out"]]
-    known = of[of["action"] != of["left_out"]]
-    lost, kept = (accuracy_score(~part["known"].to_numpy(), part["group"].to_numpy()) for part in (strange, known))
+    asked = [of for key, of in found.of.items() if key.startswith("without ")]
+    if not asked:
+        return {}, "An action that was never trained on: with two actions, none can be left out."
+    of = pd.concat(asked)
+    of["unknown"] = ~of["known"]
+    strange, known = of[of["action"] == of["left_out"]], of[of["action"] != of["left_out"]]
+    lost = {}
+    for name, part in (("never seen, unknown", strange), ("known, unknown", known)):
+        clips = part.groupby("clip").agg(group=("group", "first"), unknown=("unknown", "mean"))
+        lost[name] = accuracy_score(clips["unknown"].to_numpy(), clips["group"].to_numpy())
+    stranger, own = lost.values()
     said = (
-        f"An action that was never trained on: {lost} of its clips end as unknown (n = {lost.n}), and {kept} of the "
-        f"clips of known actions (n = {kept.n}), at the threshold for {error:.0%} errors."
+        f"An action that was never trained on: {stranger} of its clips end as unknown (n = {stranger.n}), and {own} of "
+        f"the clips of known actions (n = {own.n}), at the threshold for {error:.0%} errors."
     )
-    return lost, kept, said
+    return lost, said
 
 
 def main():
@@ -175,28 +192,28 @@ def main():
     if missing:
         raise SystemExit(f"data/split.csv: has no {missing[0]}: the study wants every clip, so no official lists")
     held = split.loc[clips]
-    actions = sorted(held["action"].unique())
+    actions, groups = held["action"].tolist(), held["group"].tolist()
     use = s.frames if s.all10.use == "all" else s.all10.use
     first = s.frames if s.first5.use == "all" else s.first5.use
-    views = 1 + s.features.change
-    base = Trial(use, s.model.temporal, views, s.seed, 0)
-    trials = plan(s, actions, base)
+    base = Trial(use, s.model.temporal, 1 + s.features.change, s.seed, 0)
+    trials = plan(s, base, replace(base, use=first), actions, groups)
     unique = list(dict.fromkeys(trial for asked in trials.values() for trial in asked))
     folds = f"{s.study.folds} folds x {s.study.seeds} seeds"
     print(f"study: {len(unique)} trainings on {len(clips)} clips, {folds}", flush=True)
-    table = run_all(unique, list(clips), held["action"].tolist(), held["group"].tolist(), s.study.folds, s)
-    found = Found(table, trials, base)
+    table = run_all(unique, list(clips), actions, groups, s.study.folds, s)
+    found = Found(table, trials)
     _, twice, more_clips = learning_curve(found)
-    lost, kept, unseen = never_seen(found, actions, s.evaluate.error)
-    lines = [*told_by(found, views), keep_of_lstm(found), half_enough(found, first, use), stability(found)]
-    lines += [more_clips, unseen]
-    rows = [{"what": key, **found.score(key).row()} for key in trials if not key.startswith("without")]
-    rows += [{"what": "never seen, unknown", **lost.row()}, {"what": "known, unknown", **kept.row()}]
+    lost, unseen = never_seen(found, s.evaluate.error)
+    lines = [*told_by(found, base.views, s.features.follow), keep_of_lstm(found), half_enough(found, first, use)]
+    lines += [stability(found), more_clips, unseen]
+    scores = {key: found.score(key) for key in trials if not key.startswith("without ")} | lost
+    rows = [{"what": key, **score.row()} for key, score in scores.items()]
     rows.append({"what": "twice the clips, extrapolated", "value": twice})
     write_table("metrics/study.csv", pd.DataFrame(rows).round(4))
-    each = table[table["part"] == "test"].groupby(list(Trial.__dataclass_fields__), sort=False)["right"]
-    by_training = each.agg(["mean", "size"]).rename(columns={"mean": "accuracy", "size": "n"})
-    write_table("metrics/study-trials.csv", by_training.reset_index().round(4))
+    tested = table[(table["part"] == "test") & (table["action"] != table["left_out"])]
+    each = tested.groupby(list(Trial.__dataclass_fields__), sort=False)["right"].agg(["mean", "size"])
+    each = each.rename(columns={"mean": "accuracy", "size": "n"}).reset_index()
+    write_table("metrics/study-trials.csv", each.round(4))
     with whole("metrics/study.txt") as file:
         file.write("\n".join(lines) + "\n")
     print("\n".join(lines))

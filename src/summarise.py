@@ -17,7 +17,7 @@ from glimpse.files import write_table
 
 RUNS = ("seed", "split.fold")  # settings in which runs of one thing may differ
 APPROACHES, MEASURES = ("first5", "all10"), ("accuracy", "recall")
-FOLDS = "each clip tested once: the pooled interval (Wilson) takes clips for independent, groups or not"
+FOLDS = "no clip tested twice: the pooled interval (Wilson) takes clips for independent, groups or not"
 SPREAD = "runs share clips: the interval (t) is about the luck of split and training, not about other clips"
 ONE = "one run: no spread"
 
@@ -27,7 +27,7 @@ def shown(all_commits):
     command = [sys.executable, "-m", "dvc", "exp", "show", "--json", *(["--all-commits"] if all_commits else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"dvc exp show: {done.stderr.strip().splitlines()[-1]}")
+        raise SystemExit(f"dvc exp show: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
     return json.loads(done.stdout)
 
 

@@ -24,7 +24,7 @@ from glimpse.parts import load_parts
 from glimpse.readings import ENDLESS, Draws, FeatureReadings, FrameReadings
 from glimpse.settings import read
 from glimpse.store import Frames
-from glimpse.training import fit, last_logits, loader, sampler_of, weight_of
+from glimpse.training import train_on
 
 
 def main():
@@ -57,22 +57,13 @@ def main():
         network = temporal
         readings = partial(FeatureReadings, np.load("data/features.npy", mmap_mode="r"))
     draws = partial(Draws, s.candidates, s.frames, use, s.draw, looks, s.redraw, s.seed)
-    train_draws, val_draws = draws(train.clips), draws(val.clips)
-
-    def train_loader(epoch):
-        sampler = sampler_of(train.actions, s.train.balance, s.seed + epoch)
-        return loader(readings(train, *train_draws.training(epoch)), s.train.batch, workers, sampler)
-
-    val_loader = loader(readings(val, *val_draws.fixed()), s.train.batch, workers)
     sizes = f"{len(train.clips)} train clips, {len(val.clips)} val clips"
     print(f"train-{approach}: {use} of {s.frames} frames, {sizes}, on {device.type}", flush=True)
-    weight = weight_of(train.actions, len(names), s.train.balance)
-    weight = None if weight is None else weight.to(device)
-    state, best, rows = fit(network, train_loader, val_loader, weight, trained, s.train, device, precision)
-    network.load_state_dict(state)
-    logits, targets = last_logits(network, val_loader, device, precision)
-    calibration = calibrate(logits.numpy(), targets.numpy())
-    state = {key: value.cpu().contiguous() for key, value in state.items()}
+    best, rows, logits = train_on(
+        readings, draws, train, val, network, trained, s.train, s.seed, device, precision, workers
+    )
+    calibration = calibrate(logits.numpy(), val.actions)
+    state = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     if s.model.tune:
         backbones = [below(state, f"backbones.{number}.features") for number in range(len(network.backbones))]
         state = below(state, "temporal")

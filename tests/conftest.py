@@ -15,6 +15,7 @@ import features
 import frames
 import leaks
 import split
+import study
 import train
 from glimpse.backbone import WIDTH
 
@@ -54,7 +55,7 @@ def write_params(folder, **changes):
 
 STAGES = {
     "demo": demo, "frames": frames, "leaks": leaks, "split": split,
-    "features": features, "train": train, "evaluate": evaluate,
+    "features": features, "train": train, "evaluate": evaluate, "study": study,
 }  # fmt: skip
 
 

@@ -1,12 +1,16 @@
 """The study: its trials keep groups and left-out actions apart, and its words say what the figures say."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_params
+import yaml
+from conftest import ROOT, write_params
 
 import study
-from glimpse.settings import read
+from glimpse.settings import check, read
 from glimpse.trials import Trial, parts_of
 
 BASE = Trial(use=10, temporal="lstm", views=2, seed=0, fold=0)
@@ -55,16 +59,16 @@ def found(shares, groups=40, seeds=2):
                 right = (clip * 7 % (groups * 4)) < share * groups * 4
                 rows.append(trial.__dict__ | {"clip": f"{clip:03d}", "action": "a", "group": f"g{clip % groups}",
                                               "right": right, "known": True, "part": "test"})  # fmt: skip
-    return study.Found(pd.DataFrame(rows), trials, BASE)
+    return study.Found(pd.DataFrame(rows), trials)
 
 
 def test_appearance_movement_and_order_are_told_apart():
-    order = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.95, "mean": 0.6}), 2)
+    order = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.95, "mean": 0.6}), 2, True)
     assert order[-1] == "So appearance alone is not enough here: the order of frames tells more."
-    movement = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.6, "mean": 0.95}), 2)
+    movement = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.6, "mean": 0.95}), 2, True)
     assert "what changes between neighbouring frames tells more" in movement[-1]
-    neither = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.6, "mean": 0.6}), 2)
-    assert neither[-1].startswith("So appearance tells what can be told here")
+    neither = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.6, "mean": 0.6}), 2, True)
+    assert neither[-1].startswith("So appearance tells all")
 
 
 def test_the_lstm_earns_its_keep_only_where_it_beats_what_has_no_order():
@@ -86,6 +90,33 @@ def test_the_learning_curve_goes_on_as_it_came():
     assert twice == pytest.approx(0.9, abs=0.01) and "an extrapolation" in words
     _, _, flat = study.learning_curve(found(dict.fromkeys(shares, 0.7)))
     assert "nothing that this curve shows" in flat
+
+
+@pytest.mark.parametrize("temporal", ["lstm", "gru", "mean", "attention"])
+@pytest.mark.parametrize("takes", [2, 12])
+def test_what_is_planned_answers_every_question(temporal, takes):
+    """With answers made up for all that is planned, whatever is set and however few groups there are."""
+    actions, groups = a_data_set(groups=24 // takes, takes=takes) if takes == 2 else a_data_set(groups=4)
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"study": {"folds": 3, "seeds": 2}}
+    s = SimpleNamespace(**check(tree))
+    base = replace(BASE, temporal=temporal)
+    trials = study.plan(s, base, replace(base, use=5), actions, groups)
+    rows = []
+    for trial in dict.fromkeys(trial for asked in trials.values() for trial in asked):
+        parts = parts_of(trial, actions, groups, 3, s.split.val, 0)
+        rows += [trial.__dict__ | {"part": "test", "clip": str(row), "action": actions[row], "group": groups[row],
+                                   "right": row % 3 > 0, "known": row % 2 > 0} for row in parts["test"]]  # fmt: skip
+    of = study.Found(pd.DataFrame(rows), trials)
+    lines = [*study.told_by(of, 2, True), study.keep_of_lstm(of), study.half_enough(of, 5, 10), study.stability(of)]
+    lines += [study.learning_curve(of)[2], study.never_seen(of, 0.1)[1]]
+    assert len(lines) == 9 and ("25%" in lines[-2]) == (takes == 2)
+
+
+def test_folds_that_leave_nothing_to_test_are_refused():
+    actions, groups = a_data_set(groups=3)
+    s = SimpleNamespace(**check(yaml.safe_load((ROOT / "params.yaml").read_text())))
+    with pytest.raises(SystemExit, match="study: 5 folds leave one without"):
+        study.plan(s, BASE, BASE, actions, groups)
 
 
 @pytest.mark.slow

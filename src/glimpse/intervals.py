@@ -5,6 +5,7 @@ t with groups - 1 degrees of freedom in place of the normal quantile, as Korn an
 difference have a bootstrap over groups (Cameron and others 2008). tests/test_intervals.py simulates the coverage.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,9 @@ class Difference(Score):
             return f"{second} is better than {first} by {points} points ({low} to {high})"
         if self.clear:
             return f"{first} is better than {second} by {-points} points ({-high} to {-low})"
+        if 2 / 2**self.groups > 1 - LEVEL:  # even if all groups agreed
+            least = math.ceil(math.log2(2 / (1 - LEVEL)))
+            return f"{points:+d} points from {first} to {second}: {self.groups} groups cannot tell, {least} or more can"
         enough = f"about {self.needed} would be needed to see {100 * WORTH_SEEING:.0f} points"
         if self.needed <= self.n:
             enough = f"a difference of {100 * WORTH_SEEING:.0f} points would probably have shown"

@@ -68,7 +68,7 @@ def _row(one, other, why, done):
 def straddling(leaks):
     """The test clips that look like, or are named like, clips of train or val: a set, from data/leaks.csv as a table.
 
-    Like counts on: a test clip that is like another one that is like a clip of train is among them.
+    Like counts on over the pairs in the table.
     """
     exposed = set()
     for _, rows in leaks.groupby("why"):

@@ -118,6 +118,7 @@ ALLOWED = {
     "train.weight_decay": Number(0, 10),
     "train.label_smoothing": Number(0, 0.9),
     "train.clip_norm": Number(1e-3, 1e6),
+    "train.average": Number(0, 0.9999),
     "train.balance": Choice(("weights", "sampler", "none")),
     "evaluate.subsets": Whole(1, 100),
     "evaluate.error": Number(0.001, 0.9),

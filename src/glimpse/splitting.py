@@ -40,6 +40,22 @@ def assign(holdings, shares, seed):
     return parts
 
 
+def holdings_of(actions, groups):
+    """How many clips of each action each group holds, {group: {action: clips}}, from those of each clip."""
+    holdings = {}
+    for action, group in zip(actions, groups, strict=True):
+        counts = holdings.setdefault(group, {})
+        counts[action] = counts.get(action, 0) + 1
+    return holdings
+
+
+def in_folds(holdings, folds, fold, val, seed, val_seed):
+    """The part of each group where one of the folds is the test, and `val` the share that val takes of the rest."""
+    fold_of = assign(holdings, {number: 1 / folds for number in range(folds)}, f"{seed} folds")
+    rest = {group: held for group, held in holdings.items() if fold_of[group] != fold}
+    return dict.fromkeys(holdings, "test") | assign(rest, {"train": 1 - val, "val": val}, val_seed)
+
+
 def _mend(parts, holdings, shares, seed):
     """Give every part a group of each action, in place, where another part can spare one."""
     for action in sorted({action for held in holdings.values() for action in held}):

@@ -53,6 +53,14 @@ def from_jpeg(jpeg):
     return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
 
 
+def code_of(*modules):
+    """A name for the code of modules: what they made before they were changed is not found again in a cache."""
+    key = hashlib.sha256()
+    for module in modules:
+        key.update(Path(module.__file__).read_bytes())
+    return key.hexdigest()[:16]
+
+
 def content_key(path, *settings):
     """A name for what is made of a file: changes with its bytes, the settings and OpenCV's version."""
     with open(path, "rb") as file:

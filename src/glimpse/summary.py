@@ -17,10 +17,10 @@ def summary(found, apart, known, used, curve, control, ordered, error, alarms):
     lines = [f"{one.n} test clips of {one.groups} groups that no training has seen; in brackets 95 % intervals"]
     lines += [line for line in [one.note] if line]
     lines += score_lines(found, known)
-    lines += [f"in {measure}, {gain.in_words(*found)}" for measure, gain in apart.items()]
     if len(set(used)) == 1:
-        lines.append(f"both approaches read the same {few} frames: only their trainings differ, by chance")
+        lines.append(f"both approaches read the same {few} frames, and so are the same model")
     else:
+        lines += [f"in {measure}, {gain.in_words(*found)}" for measure, gain in apart.items()]
         lines.append(early_line(curve, few))
     lines += control_lines(control, few, ordered)
     lines += calibration_lines(found, error)

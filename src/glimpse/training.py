@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
 from torchmetrics.functional.classification import multiclass_accuracy
 from tqdm import tqdm
@@ -24,8 +25,9 @@ def loss_of(logits, target, label_smoothing=0.0, weight=None):
     return (1 - EARLIER) * last + EARLIER * every
 
 
-def train_one_epoch(network, loader, criterion, optimizer, schedule, clip_norm, device, precision):
-    """One pass over the loader; returns the mean loss and the accuracy on the way."""
+def train_one_epoch(network, averaged, loader, criterion, optimizer, schedule, clip_norm, device, precision):
+    """One pass over the loader, after each step of which the averaged network follows; returns the mean loss and the
+    accuracy on the way."""
     network.train()
     losses, hits, seen = 0.0, 0, 0
     for looks, target in loader:
@@ -38,6 +40,7 @@ def train_one_epoch(network, loader, criterion, optimizer, schedule, clip_norm, 
         nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
         optimizer.step()
         schedule.step()
+        averaged.update_parameters(network)
         losses += loss.item() * len(target)
         hits += (logits[:, -1].argmax(1) == target).sum().item()
         seen += len(target)
@@ -66,7 +69,9 @@ def evaluate(network, loader, device, precision):
 def fit(network, train_loader, val_loader, weight, trained, settings, device, precision):
     """Train until the epochs or the patience are over; returns the best weights, their epoch's row, and all rows.
 
-    The best epoch has the highest validation accuracy; among equals the lowest validation loss. `train_loader(epoch)`
+    The best epoch has the highest validation accuracy; among equals the lowest validation loss. What is validated and
+    kept is the running average of the weights over the steps (Polyak and Juditsky 1992), with `settings.average` as the
+    share that stays from one step to the next; 0 keeps the weights of the last step alone. `train_loader(epoch)`
     brings the readings of an epoch, `weight` the loss's weight of each action, `trained` the optimizer's groups of
     parameters with their learning rates.
     """
@@ -77,18 +82,20 @@ def fit(network, train_loader, val_loader, weight, trained, settings, device, pr
     def criterion(logits, target):
         return loss_of(logits, target, settings.label_smoothing, weight)
 
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
     best, best_weights, rows = None, None, []
     for epoch in tqdm(range(1, settings.epochs + 1), "training", unit="epoch", disable=None):
+        readings, clip_norm = train_loader(epoch), settings.clip_norm
         loss, accuracy = train_one_epoch(
-            network, train_loader(epoch), criterion, optimizer, schedule, settings.clip_norm, device, precision
+            network, averaged, readings, criterion, optimizer, schedule, clip_norm, device, precision
         )
-        val_loss, val_accuracy = evaluate(network, val_loader, device, precision)
+        val_loss, val_accuracy = evaluate(averaged.module, val_loader, device, precision)
         row = {"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy}
         row |= {"val_loss": val_loss, "val_accuracy": val_accuracy}
         rows.append(row)
         better = best is None or (val_accuracy, -val_loss) > (best["val_accuracy"], -best["val_loss"])
         if better:
-            best, best_weights = row, copy.deepcopy(network.state_dict())
+            best, best_weights = row, copy.deepcopy(averaged.module.state_dict())
         tqdm.write(
             f"epoch {epoch:3d}  train: loss {loss:.4f}, accuracy {accuracy:.4f}  "
             f"val: loss {val_loss:.4f}, accuracy {val_accuracy:.4f}{'  best so far' if better else ''}"
@@ -97,6 +104,26 @@ def fit(network, train_loader, val_loader, weight, trained, settings, device, pr
         if epoch - best["epoch"] >= settings.patience:
             break
     return best_weights, best, rows
+
+
+def train_on(readings, draws, train, val, network, trained, settings, seed, device, precision="float32", workers=0):
+    """Train a network on a part's readings and leave it with the best weights; returns the best epoch's row, all rows,
+    and the val part's logits (clips, actions).
+
+    `readings(part, positions, looks)` and `draws(clips)` make what is read; the rest as in `fit`.
+    """
+    train_draws, count = draws(train.clips), len(set(train.actions.tolist()))
+
+    def train_loader(epoch):
+        sampler = sampler_of(train.actions, settings.balance, seed + epoch)
+        return loader(readings(train, *train_draws.training(epoch)), settings.batch, workers, sampler)
+
+    val_loader = loader(readings(val, *draws(val.clips).fixed()), settings.batch, workers)
+    weight = weight_of(train.actions, count, settings.balance)
+    weight = None if weight is None else weight.to(device)
+    state, best, rows = fit(network, train_loader, val_loader, weight, trained, settings, device, precision)
+    network.load_state_dict(state)
+    return best, rows, last_logits(network, val_loader, device, precision)[0]
 
 
 def loader(readings, batch, workers, sampler=None):

@@ -20,8 +20,8 @@ from glimpse.calibration import fit_temperature, threshold
 from glimpse.model import Temporal
 from glimpse.parts import Part
 from glimpse.readings import Draws, FeatureReadings
-from glimpse.splitting import assign
-from glimpse.training import fit, last_logits, loader, sampler_of, weight_of
+from glimpse.splitting import assign, holdings_of, in_folds
+from glimpse.training import last_logits, loader, train_on
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,23 @@ def run_all(trials, clips, actions, groups, folds, s, features="data/features.np
 
 def parts_of(trial, actions, groups, folds, val, seed):
     """Which rows train, validate and are tested in a trial: {"train" | "val" | "test": int array}."""
-    holdings = {}
-    for action, group in zip(actions, groups, strict=True):
-        counts = holdings.setdefault(group, {})
-        counts[action] = counts.get(action, 0) + 1
-    fold_of = assign(holdings, {number: 1 / folds for number in range(folds)}, f"{seed} folds")
-    rest = {group: held for group, held in holdings.items() if fold_of[group] != trial.fold}
-    part_of = dict.fromkeys(holdings, "test") | assign(rest, {"train": 1 - val, "val": val}, f"{seed} {trial.seed}")
+    drawn = f"{seed} {trial.seed} {trial.fold}"
+    holdings = holdings_of(actions, groups)
+    part_of = in_folds(holdings, folds, trial.fold, val, seed, drawn)
     if trial.share < 1:
-        train = {group: held for group, held in rest.items() if part_of[group] == "train"}
-        shares = {"train": trial.share, "unused": 1 - trial.share}
-        part_of |= assign(train, shares, f"{seed} {trial.seed} share")
+        train = {group: held for group, held in holdings.items() if part_of[group] == "train"}
+        part_of |= assign(train, {"train": trial.share, "unused": 1 - trial.share}, f"{drawn} share")
     parts = np.array([part_of[group] for group in groups])
     seen = np.array([action != trial.left_out for action in actions])
     return {part: np.flatnonzero((parts == part) & (seen | (part == "test"))) for part in ("train", "val", "test")}
+
+
+def possible(trial, actions, groups, folds, val, seed):
+    """Whether a trial has clips to test, and clips of every action that it knows to train on and to validate."""
+    parts = parts_of(trial, actions, groups, folds, val, seed)
+    known = set(actions) - {trial.left_out}
+    of = {part: {actions[row] for row in rows} for part, rows in parts.items()}
+    return len(known) > 1 and of["train"] == of["val"] == known and bool(of["test"])
 
 
 def _run(trial, clips, actions, groups, folds, s, features):
@@ -96,22 +99,11 @@ def _run(trial, clips, actions, groups, folds, s, features):
 def train_and_believe(trial, features, parts, count, s):
     """Train as a trial says; the logits after the last frame of val and test, {part: float32 (clips, count)}."""
     torch.manual_seed(trial.seed)
-    kept = {"kind": trial.temporal, "hidden": s.model.hidden}
-    network = Temporal(**kept, views=trial.views, width=WIDTH, actions=count, dropout=s.model.dropout)
+    kept = {"kind": trial.temporal, "hidden": s.model.hidden, "dropout": s.model.dropout}
+    network = Temporal(**kept, views=trial.views, width=WIDTH, actions=count)
     draws = partial(Draws, s.candidates, s.frames, trial.use, s.draw, s.features.looks, s.redraw, trial.seed)
-    readings = {part: draws(held.clips) for part, held in parts.items()}
-
-    def train_loader(epoch):
-        sampler = sampler_of(parts["train"].actions, s.train.balance, trial.seed + epoch)
-        shown = FeatureReadings(features, parts["train"], *readings["train"].training(epoch))
-        return loader(shown, s.train.batch, 0, sampler)
-
-    fixed = {part: FeatureReadings(features, parts[part], *readings[part].fixed()) for part in ("val", "test")}
-    weight = weight_of(parts["train"].actions, count, s.train.balance)
     trained = [{"params": list(network.parameters()), "lr": s.train.lr}]
-    cpu = torch.device("cpu")
-    state, _, _ = fit(network, train_loader, loader(fixed["val"], 64, 0), weight, trained, s.train, cpu, "float32")
-    network.load_state_dict(state)
-    return {
-        part: last_logits(network, loader(shown, 64, 0), cpu, "float32")[0].numpy() for part, shown in fixed.items()
-    }
+    readings, cpu = partial(FeatureReadings, features), torch.device("cpu")
+    *_, val = train_on(readings, draws, parts["train"], parts["val"], network, trained, s.train, trial.seed, cpu)
+    tested = loader(readings(parts["test"], *draws(parts["test"].clips).fixed()), s.train.batch, 0)
+    return {"val": val.numpy(), "test": last_logits(network, tested, cpu, "float32")[0].numpy()}
