@@ -20,7 +20,7 @@ import train
 from glimpse.backbone import WIDTH
 
 ROOT = Path(__file__).parents[1]
-SMALL = {"demo.actors": 8, "demo.takes": 2, "features.looks": 1, "features.size": 128, "train.epochs": 40}
+SMALL = {"demo.actors": 8, "demo.takes": 2, "features.looks": 1, "features.size": 128, "train.epochs": 60}
 
 
 def grey_levels(count):

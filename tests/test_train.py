@@ -1,5 +1,7 @@
 """Training: it can learn by heart, it learns nothing from nothing, and the same settings make the same bytes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from conftest import write_params
 from glimpse import model
 from glimpse.inference import Recognizer, settled_after
 from glimpse.parts import load_parts
-from glimpse.training import loss_of, weight_of
+from glimpse.training import fit, loss_of, weight_of
 
 
 def test_settings_reach_the_model_file(trained):
@@ -148,3 +150,29 @@ def test_the_loss_is_the_cross_entropy_where_every_belief_is_the_same():
 )
 def test_an_answer_has_settled_when_it_no_longer_changes(answers, settled):
     assert settled_after(np.eye(3)[answers]) == settled
+
+
+@pytest.mark.parametrize("average", [0, 0.9])
+def test_what_is_kept_is_the_running_average_of_the_weights(average):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(4, 2))
+    batches = [(torch.randn(8, 1, 4), torch.randint(0, 2, (8,))) for _ in range(3)]
+    settings = SimpleNamespace(
+        epochs=1, patience=1, weight_decay=0.0, label_smoothing=0.0, clip_norm=1.0, average=average
+    )
+    steps, step = [], torch.optim.AdamW.step
+
+    def watched(optimizer, *arguments):
+        step(optimizer, *arguments)
+        steps.append(network[0].weight.detach().clone())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", watched)
+        trained = [{"params": list(network.parameters()), "lr": 0.1}]
+        best, _, _ = fit(
+            network, lambda epoch: batches, batches, None, trained, settings, torch.device("cpu"), "float32"
+        )
+    expected = steps[0]
+    for weights in steps[1:]:
+        expected = average * expected + (1 - average) * weights
+    assert len(steps) == 3 and torch.allclose(best["0.weight"], expected, atol=1e-6)
