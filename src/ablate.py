@@ -24,7 +24,7 @@ import yaml
 
 from glimpse.files import read_table, write_table
 from glimpse.intervals import accuracy_score, difference
-from glimpse.settings import check, load
+from glimpse.settings import changed, check, load
 from glimpse.trials import Trial, possible, run_all
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,18 +54,6 @@ LEVERS = {
 }
 STAGES = ("frames.py", "features.py")  # for each lever; the groups are told once, with the settings as they are
 BY_HAND = ("data/groups.csv", "data/labels.csv")
-
-
-def changed(tree, changes):
-    """A copy of nested settings with changes such as {"train.epochs": 30}."""
-    tree = {name: dict(value) if isinstance(value, dict) else value for name, value in tree.items()}
-    for key, value in changes.items():
-        name, _, below = key.partition(".")
-        if below:
-            tree[name][below] = value
-        else:
-            tree[name] = value
-    return tree
 
 
 def prepare(work, tree, stages):

@@ -18,6 +18,7 @@ import split
 import study
 import train
 from glimpse.backbone import WIDTH
+from glimpse.settings import changed, load
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"demo.actors": 8, "demo.takes": 2, "features.looks": 1, "features.size": 128, "train.epochs": 60}
@@ -43,14 +44,7 @@ def write_clip(path, levels, width=64, height=48, fps=25):
 
 def write_params(folder, **changes):
     """params.yaml in `folder`: the project's own, with changes such as {"train.epochs": 2}."""
-    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for key, value in changes.items():
-        name, _, below = key.partition(".")
-        if below:
-            tree[name][below] = value
-        else:
-            tree[name] = value
-    (folder / "params.yaml").write_text(yaml.safe_dump(tree))
+    (folder / "params.yaml").write_text(yaml.safe_dump(changed(load(ROOT / "params.yaml"), changes)))
 
 
 STAGES = {

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from glimpse.settings import ALLOWED, check, read
+from glimpse.settings import ALLOWED, changed, check, read
 
 TREE = yaml.safe_load((ROOT / "params.yaml").read_text())
 
@@ -60,15 +60,8 @@ def test_scientific_notation_as_dvc_writes_it_is_a_number():
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(changes, words):
-    tree = TREE | {name: dict(value) if isinstance(value, dict) else value for name, value in TREE.items()}
-    for key, value in changes.items():
-        name, _, below = key.partition(".")
-        if below:
-            tree[name][below] = value
-        else:
-            tree[name] = value
     with pytest.raises(SystemExit) as stop:
-        check(tree)
+        check(changed(TREE, changes))
     assert words in str(stop.value)
 
 

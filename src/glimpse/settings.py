@@ -186,6 +186,18 @@ def check(tree, path=PARAMS):
     return checked
 
 
+def changed(tree, changes):
+    """A copy of the nested settings of a file with changes such as {"train.epochs": 30}."""
+    tree = {name: dict(value) if isinstance(value, dict) else value for name, value in tree.items()}
+    for key, value in changes.items():
+        name, _, below = key.partition(".")
+        if below:
+            tree[name][below] = value
+        else:
+            tree[name] = value
+    return tree
+
+
 def contradictions(s, path):
     """Settings that are fine one by one and not together."""
     rules = [
