@@ -9,17 +9,6 @@ from glimpse.settings import ALLOWED, changed, check, read
 TREE = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
-def changed(key, value):
-    """The project's settings with one of them changed."""
-    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
-    name, _, below = key.partition(".")
-    if below:
-        tree[name][below] = value
-    else:
-        tree[name] = value
-    return tree
-
-
 def test_the_projects_own_settings_are_allowed():
     checked = check(TREE)
     assert checked["frames"] == 10 and checked["first5"].use == 5 and checked["train"].lr == TREE["train"]["lr"]
@@ -29,7 +18,7 @@ def test_the_projects_own_settings_are_allowed():
 @pytest.mark.parametrize("value", [None, -7, 1e12, [], {"x": 1}, "\t"])
 def test_a_value_that_is_not_allowed_is_named_with_what_is(key, value):
     with pytest.raises(SystemExit) as stop:
-        check(changed(key, value))
+        check(changed(TREE, {key: value}))
     assert key in str(stop.value) and "\n" not in str(stop.value)
 
 
@@ -40,11 +29,11 @@ def test_a_value_that_is_not_allowed_is_named_with_what_is(key, value):
 )  # fmt: skip
 def test_wrong_types_and_ranges_are_refused(key, value):
     with pytest.raises(SystemExit, match=key):
-        check(changed(key, value))
+        check(changed(TREE, {key: value}))
 
 
 def test_scientific_notation_as_dvc_writes_it_is_a_number():
-    assert check(changed("train.lr", "1e-05"))["train"].lr == 1e-5
+    assert check(changed(TREE, {"train.lr": "1e-05"}))["train"].lr == 1e-5
 
 
 @pytest.mark.parametrize(
