@@ -15,6 +15,7 @@ accuracy that any can reach, on new actors and equally frequent actions (CEILING
     shuffled      4/5  all 10, order lost: lift and lower end apart; sit_down and stand_up are alike
     all10         5/5  all 10 in order
 
+The middle frame and the shuffled ones are meant alone: what changed to a frame tells which way a movement goes.
 An actor serves all actions, and what a clip adds is drawn whatever its action: neither tells. What moves by
 itself (sway, camera) runs backwards as likely as forwards. No action becomes another in a mirror.
 """
