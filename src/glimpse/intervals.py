@@ -34,7 +34,7 @@ class Score:
     def note(self):
         """What to know of the interval, in a few words; empty if nothing."""
         if self.groups < FEW_GROUPS:
-            return f"only {self.groups} groups: the interval may be too narrow"
+            return f"only {self.groups} group{'s'[: self.groups - 1]}: the interval may be too narrow"
         return ""
 
     def __str__(self):
@@ -65,7 +65,8 @@ class Difference(Score):
             return f"{first} is better than {second} by {-points} points ({-high} to {-low})"
         if 2 / 2**self.groups > 1 - LEVEL:  # even if all groups agreed
             least = math.ceil(math.log2(2 / (1 - LEVEL)))
-            return f"{points:+d} points from {first} to {second}: {self.groups} groups cannot tell, {least} or more can"
+            few = f"{self.groups} group{'s'[: self.groups - 1]} cannot tell"
+            return f"{points:+d} points from {first} to {second}: {few}, {least} or more can"
         enough = f"about {self.needed} would be needed to see {100 * WORTH_SEEING:.0f} points"
         if self.needed <= self.n:
             enough = f"a difference of {100 * WORTH_SEEING:.0f} points would probably have shown"
