@@ -109,7 +109,7 @@ def told_by(found, views, follows):
         if movement.clear and movement.value > 0:
             helps.append("what changes between neighbouring frames")
     if helps:
-        lines.append(f"So appearance alone is not enough here: {' and '.join(helps)} tells more.")
+        lines.append(f"So appearance alone is not enough here: more is told by {' and by '.join(helps)}.")
     else:
         lines.append("So appearance tells all that these clips can show to be told.")
     return lines
