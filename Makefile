@@ -1,6 +1,7 @@
 # make repro: environment, pipeline, metrics.  make test: environment, test suite.  README.md has the same without make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CLIPS ?= data/demo
+FOLDS ?= 5
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 repro: .venv/ready
@@ -22,7 +23,7 @@ study: .venv/ready
 	@dvc repro metrics/dvc.yaml
 
 ablations: .venv/ready
-	@python src/ablate.py $(CLIPS)
+	@python src/ablate.py $(CLIPS) --folds $(FOLDS)
 
 bench: .venv/ready
 	@pip install -q -r requirements-bench.txt
