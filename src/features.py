@@ -38,14 +38,15 @@ def entry_of(clip, stored, settings):
     return CACHE / key.hexdigest()[:2] / f"{key.hexdigest()[:40]}.npy"
 
 
-def look_at(clip, entry, frames, run, look, change, number):
-    """Look at one clip in all its looks and keep the features, float16 (1 + looks, candidates, views * 1280)."""
+def look_at(clip, entry, frames, run, look, change, count):
+    """Look at one clip, clean and in `count` augmented looks, and keep the features, float16 (1 + count, candidates,
+    views * 1280)."""
     stored = frames.stored(clip)
     features = [seen(run, clean_look(stored, look))]
-    for augmented in range(number):
+    for number in range(count):
         with ONE_DRAWS:
-            shown = augmented_look(stored, look, change, SEED, clip, augmented)
-        features.append(seen(run, shown))
+            augmented = augmented_look(stored, look, change, SEED, clip, number)
+        features.append(seen(run, augmented))
     with whole(entry, "wb") as file:
         np.save(file, np.stack(features))
 
@@ -78,7 +79,7 @@ def main():
         cv2.setNumThreads(1)
         run = frozen(load_backbone(pretrained(chosen.weights)), device, chosen.precision)
         change = transforms(chosen.size, mirror)
-        at = partial(look_at, frames=frames, run=run, look=look, change=change, number=chosen.looks)
+        at = partial(look_at, frames=frames, run=run, look=look, change=change, count=chosen.looks)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             looked = pool.map(at, new, [entries[clip] for clip in new])
             for _ in tqdm(looked, "features", len(new), unit="clip", disable=None):

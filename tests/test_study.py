@@ -132,4 +132,4 @@ def test_on_the_demo_the_words_are_the_known_answers(copied, stage, monkeypatch,
     assert "Is half of the clip enough? no" in said
     assert table.loc["frames, mean", "low"] <= 0.8 and table.loc["frames, in order", "value"] > 0.8
     assert table.loc["first", "low"] <= 0.8
-    assert said.strip() == capsys.readouterr().out.strip().partition("\n")[2]
+    assert capsys.readouterr().out.endswith(said)

@@ -6,6 +6,7 @@ They differ from the models of `train` in nothing but what a `Trial` says.
 import contextlib
 import multiprocessing
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -46,8 +47,13 @@ def run_all(trials, clips, actions, groups, folds, s, features="data/features.np
     """
     run = partial(_run, clips=clips, actions=actions, groups=groups, folds=folds, s=s, features=features)
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        done = tqdm(pool.map(run, trials), "study", len(trials), unit="training", disable=None)
-        return pd.concat(list(done), ignore_index=True)
+        tables, tenth = [], max(1, len(trials) // 10)
+        for table in tqdm(pool.map(run, trials), "trainings", len(trials), disable=None):
+            tables.append(table)
+            if len(tables) % tenth == 0:
+                tqdm.write(f"{len(tables)} of {len(trials)} trainings are done")
+                sys.stdout.flush()
+    return pd.concat(tables, ignore_index=True)
 
 
 def parts_of(trial, actions, groups, folds, val, seed):
