@@ -20,9 +20,9 @@ An actor serves all actions, and what a clip adds is drawn whatever its action: 
 itself (sway, camera) runs backwards as likely as forwards. No action becomes another in a mirror.
 """
 
-import multiprocessing
-import shutil
-from concurrent.futures import ProcessPoolExecutor
+from glimpse.settings import read  # isort: split
+
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -30,7 +30,8 @@ import numpy as np
 from tqdm import tqdm
 
 from glimpse.figure import ACTIONS, FPS, HEIGHT, HOLDING, SITTING, WIDTH, draw_clip, make_actor
-from glimpse.settings import read
+from glimpse.files import whole_folder
+from glimpse.workers import side_by_side
 
 ALIKE = {"middle_frame": [SITTING, HOLDING], "first5": [HOLDING], "shuffled": [SITTING], "all10": []}
 CEILINGS = {shown: (len(ACTIONS) - len(pairs)) / len(ACTIONS) for shown, pairs in ALIKE.items()}
@@ -55,19 +56,12 @@ def write_clip(path, action, number, take, seed):
 
 def draw_all(folder, actors, takes, seed, workers=None):
     """Draw actors x takes clips of every action, then put them in place of `folder`. Returns how many."""
-    folder = Path(folder).resolve()  # through a link, if it is one
-    drawn = folder.with_name(f".{folder.name}.part")
-    clips = [(drawn / action / f"actor{number:02d}_{action}_{take}.avi", action, number, take, seed)
-             for action in ACTIONS for number in range(actors) for take in range(1, takes + 1)]  # fmt: skip
-    context = multiprocessing.get_context("spawn")  # a fork copies OpenCV's threads in whatever state
-    try:
-        shutil.rmtree(drawn, ignore_errors=True)
-        with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
-            list(tqdm(pool.map(write_clip, *zip(*clips, strict=True)), "demo", len(clips), disable=None))
-        shutil.rmtree(folder, ignore_errors=True)
-        drawn.rename(folder)
-    except OSError as error:
-        raise SystemExit(f"{folder}: can't write the demo clips: {error}") from None
+    with whole_folder(folder) as drawn:
+        clips = [(drawn / action / f"actor{number:02d}_{action}_{take}.avi", action, number, take, seed)
+                 for action in ACTIONS for number in range(actors) for take in range(1, takes + 1)]  # fmt: skip
+        alone = partial(cv2.setNumThreads, 1)
+        with side_by_side(write_clip, *zip(*clips, strict=True), workers=workers, initializer=alone) as written:
+            list(tqdm(written, "demo", len(clips), disable=None))
     return len(clips)
 
 

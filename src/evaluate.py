@@ -4,6 +4,8 @@ Reads models/<approach>/model.pt, data/split.csv, data/leaks.csv, data/clips.csv
 for a tuned model. Writes metrics/test.json, the tables beside it and summary.txt. Run: python src/evaluate.py
 """
 
+from glimpse.settings import read  # isort: split
+
 import json
 
 import numpy as np
@@ -22,7 +24,6 @@ from glimpse.leaks import COLUMNS, straddling
 from glimpse.parts import load_parts
 from glimpse.reliability import calibration_error, reliability, selective
 from glimpse.sampling import keyed_rng
-from glimpse.settings import read
 from glimpse.store import Frames
 from glimpse.summary import summary
 

@@ -4,6 +4,8 @@ Reads data/frames/ and data/clips.csv. Writes data/features.npy: float16 (clips,
 clips in the order of clips.csv, the clean look first. Run: python src/features.py
 """
 
+from glimpse.settings import read  # isort: split
+
 import hashlib
 import os
 import threading
@@ -22,7 +24,6 @@ from glimpse.backbone import load_backbone, pretrained
 from glimpse.engine import frozen, pick_device, seen, versions
 from glimpse.files import read_table, whole
 from glimpse.looks import Look, clean_look
-from glimpse.settings import read
 from glimpse.store import Frames, code_of
 
 CACHE = Path(".cache/features")

@@ -4,6 +4,8 @@ Reads the folder `dataset`. Writes data/frames/ (JPEGs in tar shards), data/clip
 data/rejected.csv (a row per file that isn't one, with the reason). Run: python src/frames.py [--workers N]
 """
 
+from glimpse.settings import read  # isort: split
+
 import argparse
 import multiprocessing
 import os
@@ -17,8 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from glimpse import clips, looks, sampling, store, video
-from glimpse.files import whole, write_table
-from glimpse.settings import read
+from glimpse.files import whole_folder, write_table
 
 CACHE = Path(".cache/frames")
 SAMPLE = 8  # clips decoded first, to tell how long the rest will take
@@ -76,17 +77,15 @@ def decode_all(paths, candidates, size, workers):
 
 
 def write_shards(folder, names, entries):
-    """The frames of all clips in shards under `folder`; shards that nothing belongs to any more go."""
+    """The frames of all clips in shards in a new `folder`."""
     shards = {}
     for name, entry in sorted(zip(names, entries, strict=True)):
         shards.setdefault(store.shard_name(name), []).append((name, entry))
-    for shard, held in shards.items():
-        with whole(folder / shard, "wb") as file, store.new_tar(file) as tar:
-            for name, entry in held:
-                store.add_clip(tar, f"{name}/", store.read_entry(entry)[1])
-    for old in folder.glob("*.tar"):
-        if old.name not in shards:
-            old.unlink()
+    with whole_folder(folder) as made:
+        for shard, held in shards.items():
+            with open(made / shard, "wb") as file, store.new_tar(file) as tar:
+                for name, entry in held:
+                    store.add_clip(tar, f"{name}/", store.read_entry(entry)[1])
 
 
 def main():

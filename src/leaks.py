@@ -4,6 +4,8 @@ Reads data/frames/ and data/clips.csv. Writes data/alike.csv: clip, like, differ
 differ), a row per pair. Run: python src/leaks.py
 """
 
+from glimpse.files import read_table, write_table  # isort: split
+
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +14,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from glimpse.files import read_table, write_table
 from glimpse.fingerprint import alike, thumbnail
 from glimpse.sampling import evenly
 from glimpse.store import Frames

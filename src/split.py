@@ -6,6 +6,8 @@ data/leaks.csv: pairs of clips that belong together by their looks or names but 
 Run: python src/split.py
 """
 
+from glimpse.settings import read  # isort: split
+
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,6 @@ import pandas as pd
 from glimpse.files import read_table, write_table
 from glimpse.groups import FEWEST, groups_of, told_by_names
 from glimpse.leaks import found, in_words, joined
-from glimpse.settings import read
 from glimpse.splitting import assign, holdings_of, in_folds
 
 PARTS = ("train", "val", "test")

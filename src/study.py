@@ -6,6 +6,8 @@ question's figures), metrics/study-trials.csv (a row for each training) and metr
 Run: python src/study.py
 """
 
+from glimpse.settings import read  # isort: split
+
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +15,6 @@ import pandas as pd
 
 from glimpse.files import read_table, whole, write_table
 from glimpse.intervals import accuracy_score, difference
-from glimpse.settings import read
 from glimpse.trials import Trial, possible, run_all
 
 SHARES = (0.25, 0.5, 0.75)  # of the training groups, for the learning curve

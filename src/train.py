@@ -4,10 +4,14 @@ Reads data/split.csv, data/clips.csv, data/features.npy, and data/frames/ if the
 models/<approach>/model.pt, which holds all that inference needs, and history.csv. Run: python src/train.py first5
 """
 
+from glimpse.settings import read  # isort: split
+
 import argparse
 import os
+import sys
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,14 +20,14 @@ import torch
 from glimpse.augment import mirror_allowed, transforms
 from glimpse.backbone import WIDTH, load_backbone, pretrained, tune_last
 from glimpse.calibration import calibrate
+from glimpse.checkpoint import Checkpoint
 from glimpse.engine import pick_device, versions
 from glimpse.files import write_table
 from glimpse.looks import Look
 from glimpse.model import Network, Temporal, save
 from glimpse.parts import load_parts
 from glimpse.readings import ENDLESS, Draws, FeatureReadings, FrameReadings
-from glimpse.settings import read
-from glimpse.store import Frames
+from glimpse.store import Frames, code_of
 from glimpse.training import train_on
 
 
@@ -50,17 +54,21 @@ def main():
         network = Network(backbones, temporal).to(device, memory_format=torch.channels_last)
         change = transforms(look.size, mirror_allowed(s.features.mirror, names))
         readings = partial(FrameReadings, Frames("data/frames"), look, change, s.seed)
-        looks = ENDLESS if looks else 0
+        looks, inputs = ENDLESS if looks else 0, sorted(Path("data/frames").glob("*.tar"))
     else:  # only what reads the stored features; too small a network to gain by more than one core
         device, precision, workers = torch.device("cpu"), "float32", 0
         torch.set_num_threads(1)
         network = temporal
-        readings = partial(FeatureReadings, np.load("data/features.npy", mmap_mode="r"))
+        readings, inputs = partial(FeatureReadings, np.load("data/features.npy", mmap_mode="r")), ["data/features.npy"]
     draws = partial(Draws, s.candidates, s.frames, use, s.draw, looks, s.redraw, s.seed)
     sizes = f"{len(train.clips)} train clips, {len(val.clips)} val clips"
     print(f"train-{approach}: {use} of {s.frames} frames, {sizes}, on {device.type}", flush=True)
+    loaded = [module for name, module in sorted(sys.modules.items()) if name.startswith("glimpse.")]
+    told_by = approach, s, device.type, versions(), code_of(sys.modules[__name__], *loaded)
+    inputs += ["data/clips.csv", "data/split.csv"]
+    checkpoint = Checkpoint(f"train-{approach}", f".checkpoints/{approach}.pt", inputs, *told_by)
     best, rows, logits = train_on(
-        readings, draws, train, val, network, trained, s.train, s.seed, device, precision, workers
+        readings, draws, train, val, network, trained, s.train, s.seed, device, precision, workers, checkpoint
     )
     calibration = calibrate(logits.numpy(), val.actions)
     state = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
@@ -85,6 +93,7 @@ def main():
     contents |= {"draw": s.draw, "tune": s.model.tune, "precision": s.features.precision}
     save(f"models/{approach}/model.pt", contents)
     write_table(f"models/{approach}/history.csv", pd.DataFrame(rows).round(6))
+    checkpoint.remove()
     result = f"best is epoch {best['epoch']} of {len(rows)}, val accuracy {best['val_accuracy']:.4f}"
     print(f"train-{approach}: {result}, temperature {calibration['temperature']:.2f}")
 

@@ -76,7 +76,7 @@ def test_another_seed_gives_other_clips():
 
 def test_a_disk_that_takes_no_clip_is_one_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SystemExit, match=r"^[^\n]*can't write the demo clips[^\n]*$"):
+    with pytest.raises(SystemExit, match=r"^[^\n]*could not be written[^\n]*$"):
         demo.draw_all(tmp_path / "file" / "demo", 1, 1, seed=0, workers=1)
 
 

@@ -71,6 +71,12 @@ def test_nothing_happens_at_import():
             assert isinstance(node, fine) or isinstance(node.value, ast.Constant), path
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_a_script_imports_glimpse_first_so_that_ctrl_c_is_one_line_while_libraries_load(name):
+    first = next(node for node in ast.parse(script_of(STAGES[name]).read_text()).body if not isinstance(node, ast.Expr))
+    assert isinstance(first, ast.ImportFrom) and first.module.startswith("glimpse")
+
+
 def test_files_are_short_enough_to_read():
     long = {path.name: n for path in SRC.rglob("*.py") if (n := len(path.read_text().splitlines())) > 250}
     assert not long

@@ -1,5 +1,19 @@
 """Glimpse: which action a short clip shows, from a few of its frames, and how far to believe it."""
 
 import os
+import sys
+from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when ONNX Runtime is imported
+
+
+def tell(kind, error, trace):
+    """What an exception that nobody caught prints: one line for Ctrl-C, for any other its traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        stage = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem).rpartition(":")[2]
+        print(f"{stage}: stopped; started again, it goes on from what is done", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = tell  # the scripts import from here first of all, so that it holds while they load libraries, too

@@ -1,23 +1,30 @@
 """Writing files so that they are whole or not there: beside their place, then renamed into it."""
 
 import contextlib
+import glob
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
+import psutil  # comes with DVC
 
 
 @contextlib.contextmanager
 def whole(path, mode="w"):
     """Open a file that appears at `path` when the block ends, and not at all if the block fails.
 
-    What stood at `path`, a read-only link into DVC's cache too, is replaced and never written into.
+    What stood at `path`, a read-only link into DVC's cache too, is replaced and never written into. What killed
+    processes left beside it goes.
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            if not psutil.pid_exists(int(left.name.split(".")[-2])):
+                left.unlink(missing_ok=True)
         with open(beside, mode, **text) as file:
             yield file
         beside.replace(path)
@@ -26,6 +33,26 @@ def whole(path, mode="w"):
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+@contextlib.contextmanager
+def whole_folder(path):
+    """A new folder to fill, which takes the place of the one at `path` when the block ends, and is gone if it fails.
+
+    Never inside `path`, where DVC would take what a killed process leaves for a part of its output.
+    """
+    path = Path(path).resolve()  # through a link, if it is one
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        yield beside
+        shutil.rmtree(path, ignore_errors=True)
+        beside.rename(path)
+    except OSError as error:
+        raise SystemExit(f"{path}: could not be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_table(path, table):

@@ -66,14 +66,14 @@ def evaluate(network, loader, device, precision):
     return nn.functional.cross_entropy(logits, targets).item(), accuracy.item()
 
 
-def fit(network, train_loader, val_loader, weight, trained, settings, device, precision):
+def fit(network, train_loader, val_loader, weight, trained, settings, device, precision, checkpoint=None):
     """Train until the epochs or the patience are over; returns the best weights, their epoch's row, and all rows.
 
     The best epoch has the highest validation accuracy; among equals the lowest validation loss. What is validated and
     kept is the running average of the weights over the steps (Polyak and Juditsky 1992), with `settings.average` as the
     share that stays from one step to the next; 0 keeps the weights of the last step alone. `train_loader(epoch)`
     brings the readings of an epoch, `weight` the loss's weight of each action, `trained` the optimizer's groups of
-    parameters with their learning rates.
+    parameters with their learning rates. A `checkpoint` is gone on from, and kept after each epoch.
     """
     optimizer = torch.optim.AdamW(trained, weight_decay=settings.weight_decay, fused=True)
     rates, steps = [group["lr"] for group in trained], settings.epochs * len(train_loader(1))
@@ -83,8 +83,16 @@ def fit(network, train_loader, val_loader, weight, trained, settings, device, pr
         return loss_of(logits, target, settings.label_smoothing, weight)
 
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
-    best, best_weights, rows = None, None, []
-    for epoch in tqdm(range(1, settings.epochs + 1), "training", unit="epoch", disable=None):
+    parts = {"network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
+    so_far = {"rows": [], "best": None, "weights": None}
+    if checkpoint:
+        so_far |= checkpoint.resume(parts, device)
+    rows = so_far["rows"]
+    ahead = range(len(rows) + 1, settings.epochs + 1)
+    for epoch in tqdm(ahead, "training", settings.epochs, unit="epoch", initial=len(rows), disable=None):
+        best = so_far["best"]
+        if best and epoch - best["epoch"] > settings.patience:
+            break
         readings, clip_norm = train_loader(epoch), settings.clip_norm
         loss, accuracy = train_one_epoch(
             network, averaged, readings, criterion, optimizer, schedule, clip_norm, device, precision
@@ -95,18 +103,31 @@ def fit(network, train_loader, val_loader, weight, trained, settings, device, pr
         rows.append(row)
         better = best is None or (val_accuracy, -val_loss) > (best["val_accuracy"], -best["val_loss"])
         if better:
-            best, best_weights = row, copy.deepcopy(averaged.module.state_dict())
+            so_far |= {"best": row, "weights": copy.deepcopy(averaged.module.state_dict())}
+        if checkpoint:
+            checkpoint.keep(so_far, parts, device)
         tqdm.write(
             f"epoch {epoch:3d}  train: loss {loss:.4f}, accuracy {accuracy:.4f}  "
             f"val: loss {val_loss:.4f}, accuracy {val_accuracy:.4f}{'  best so far' if better else ''}"
         )
         sys.stdout.flush()
-        if epoch - best["epoch"] >= settings.patience:
-            break
-    return best_weights, best, rows
+    return so_far["weights"], so_far["best"], rows
 
 
-def train_on(readings, draws, train, val, network, trained, settings, seed, device, precision="float32", workers=0):
+def train_on(
+    readings,
+    draws,
+    train,
+    val,
+    network,
+    trained,
+    settings,
+    seed,
+    device,
+    precision="float32",
+    workers=0,
+    checkpoint=None,
+):
     """Train a network on a part's readings and leave it with the best weights; returns the best epoch's row, all rows,
     and the val part's logits (clips, actions).
 
@@ -121,7 +142,7 @@ def train_on(readings, draws, train, val, network, trained, settings, seed, devi
     val_loader = loader(readings(val, *draws(val.clips).fixed()), settings.batch, workers)
     weight = weight_of(train.actions, count, settings.balance)
     weight = None if weight is None else weight.to(device)
-    state, best, rows = fit(network, train_loader, val_loader, weight, trained, settings, device, precision)
+    state, best, rows = fit(network, train_loader, val_loader, weight, trained, settings, device, precision, checkpoint)
     network.load_state_dict(state)
     return best, rows, last_logits(network, val_loader, device, precision)[0]
 

@@ -4,10 +4,8 @@ They differ from the models of `train` in nothing but what a `Trial` says.
 """
 
 import contextlib
-import multiprocessing
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +21,7 @@ from glimpse.parts import Part
 from glimpse.readings import Draws, FeatureReadings
 from glimpse.splitting import assign, holdings_of, in_folds
 from glimpse.training import last_logits, loader, train_on
+from glimpse.workers import side_by_side
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,9 @@ def run_all(trials, clips, actions, groups, folds, s, features="data/features.np
     clip, action, group, right (its answer is), and known (sure enough to say so).
     """
     run = partial(_run, clips=clips, actions=actions, groups=groups, folds=folds, s=s, features=features)
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+    with side_by_side(run, trials) as done:
         tables, tenth = [], max(1, len(trials) // 10)
-        for table in tqdm(pool.map(run, trials), "trainings", len(trials), disable=None):
+        for table in tqdm(done, "trainings", len(trials), disable=None):
             tables.append(table)
             if len(tables) % tenth == 0:
                 tqdm.write(f"{len(tables)} of {len(trials)} trainings are done")

@@ -1,0 +1,37 @@
+"""Work side by side in processes that are gone when it ends, however it ends."""
+
+import contextlib
+import multiprocessing
+import signal
+from concurrent.futures import ProcessPoolExecutor
+
+
+@contextlib.contextmanager
+def side_by_side(job, *items, workers=None, initializer=None):
+    """An iterator over the results of `map(job, *items)`, from as many processes as there are cores, or `workers`.
+
+    If the block fails, or is stopped by Ctrl-C, the processes are stopped too. `initializer` is called in each first.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would copy threads, OpenCV's too, in whatever state
+    with ProcessPoolExecutor(workers, context, initializer) as pool:
+        try:
+            with without_ctrl_c():
+                results = pool.map(job, *items)
+            yield results
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+@contextlib.contextmanager
+def without_ctrl_c():
+    """A block in which Ctrl-C waits, and in which started processes never hear of it: who started them stops them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,222 @@
+"""A training that was stopped goes on after its last finished epoch, to the very bytes it would have come to."""
+
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import write_params
+
+import train
+from glimpse import checkpoint, training
+
+KEPT = ".checkpoints/first5.pt"
+MADE = ["models/first5/model.pt", "models/first5/history.csv"]
+EPOCHS = 5
+
+
+class Stopped(BaseException):
+    """Stands in for a kill."""
+
+
+def calls(patch, owner, name, at, after=False):
+    """Stop at the `at`-th call of `owner.name`, before it begins or after it is done."""
+    real, count = getattr(owner, name), [0]
+
+    def counted(*arguments, **named):
+        count[0] += 1
+        if count[0] == at and not after:
+            raise Stopped
+        result = real(*arguments, **named)
+        if count[0] == at:
+            raise Stopped
+        return result
+
+    patch.setattr(owner, name, counted)
+
+
+STOPS = {
+    "in the first epoch": (torch.optim.AdamW, "step", 2, True, None),
+    "before the third epoch": (training, "train_one_epoch", 3, False, 3),
+    "in the third epoch": (torch.optim.AdamW, "step", 6, True, 3),
+    "while val is read": (training, "evaluate", 3, True, 3),
+    "while the checkpoint is written": (torch, "save", 3, True, 3),
+    "after the checkpoint": (checkpoint.Checkpoint, "keep", 3, True, 4),
+    "after the last epoch": (training, "last_logits", EPOCHS + 1, True, EPOCHS + 1),
+    "after model.pt": (train, "save", 1, True, EPOCHS + 1),
+    "after history.csv": (train, "write_table", 1, True, EPOCHS + 1),
+}  # fmt: skip
+
+
+def few(folder, each=3, **changes):
+    """A handful of the small project's clips, `each` of every action and part; two steps an epoch."""
+    table = pd.read_csv(folder / "data/split.csv")
+    chosen = table.groupby(["part", "action"]).head(each)
+    chosen.to_csv(folder / "data/split.csv", index=False)
+    kept = yaml.safe_load((folder / "params.yaml").read_text())["features"]
+    kept = {"features.looks": kept["looks"], "features.size": kept["size"]}
+    write_params(folder, **(kept | {"train.epochs": EPOCHS, "train.batch": 8} | changes))
+
+
+def bytes_of(folder):
+    return [(folder / name).read_bytes() for name in MADE]
+
+
+@pytest.fixture
+def each_epoch(monkeypatch):
+    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+
+
+def stop_and_go_on(folder, stage, capsys, owner, name, at, after, resumed, epochs=EPOCHS):
+    """Stop a training, then run it again; what it printed the second time."""
+    shutil.rmtree(folder / "models/first5")  # as DVC does before a run
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        calls(patch, owner, name, at, after)
+        stage(folder, "train", "first5")
+    shutil.rmtree(folder / "models/first5", ignore_errors=True)
+    capsys.readouterr()
+    stage(folder, "train", "first5")
+    printed = capsys.readouterr().out
+    assert ("resuming" in printed) == bool(resumed)
+    if resumed:
+        assert f"train-first5: resuming at epoch {resumed}\n" in printed
+        assert printed.count("\nepoch ") == epochs + 1 - resumed
+    assert not list((folder / ".checkpoints").iterdir())
+    return printed
+
+
+def test_a_training_stopped_anywhere_comes_to_the_same_bytes(copied, stage, capsys, each_epoch):
+    few(copied)
+    stage(copied, "train", "first5")
+    undisturbed = bytes_of(copied)
+    for place, stop in STOPS.items():
+        stop_and_go_on(copied, stage, capsys, *stop)
+        assert bytes_of(copied) == undisturbed, place
+
+
+CHANGES = {
+    "mean": {"model.temporal": "mean"},
+    "sampler": {"train.balance": "sampler", "train.average": 0},
+    "drawn once": {"draw": "random", "redraw": False},
+}
+TUNED = {"frames": 2, "first5.use": 2, "features.size": 32, "train.epochs": 3, "train.batch": 3}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_so_does_every_kind_of_training(copied, stage, capsys, each_epoch, changes):
+    few(copied, **changes)
+    stage(copied, "train", "first5")
+    undisturbed = bytes_of(copied)
+    stop_and_go_on(copied, stage, capsys, *STOPS["in the third epoch"])
+    assert bytes_of(copied) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{"model.tune": 2}, {"model.tune": 1, "model.tied": False}], ids=["tied", "untied"])
+def test_so_does_a_tuned_backbone(copied, stage, capsys, each_epoch, changes):
+    few(copied, each=1, **TUNED, **changes)
+    stage(copied, "train", "first5")
+    undisturbed = bytes_of(copied)
+    stop_and_go_on(copied, stage, capsys, *STOPS["in the third epoch"], epochs=3)
+    assert bytes_of(copied) == undisturbed
+
+
+def test_a_training_out_of_patience_trains_no_further(copied, stage, capsys, each_epoch):
+    few(copied, **{"train.epochs": 30, "train.patience": 1, "train.lr": 1e-8})
+    stage(copied, "train", "first5")
+    undisturbed = bytes_of(copied)
+    last = capsys.readouterr().out.count("\nepoch ")
+    assert last < 30
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        calls(patch, train, "save", 1)
+        stage(copied, "train", "first5")
+    capsys.readouterr()
+    stage(copied, "train", "first5")
+    assert "\nepoch " not in capsys.readouterr().out and bytes_of(copied) == undisturbed
+
+
+def stopped_after_two_epochs(folder, stage):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        calls(patch, training, "train_one_epoch", 3)
+        stage(folder, "train", "first5")
+
+
+def another_setting(folder):
+    few(folder, seed=1)
+
+
+def another_split(folder):
+    table = pd.read_csv(folder / "data/split.csv")
+    table.iloc[::-1].to_csv(folder / "data/split.csv", index=False)
+
+
+def other_features(folder):
+    path = folder / "data/features.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("change", [another_setting, another_split, other_features])
+def test_another_training_starts_afresh_and_says_so(copied, stage, capsys, each_epoch, change):
+    few(copied)
+    stopped_after_two_epochs(copied, stage)
+    change(copied)
+    capsys.readouterr()
+    stage(copied, "train", "first5")
+    printed = capsys.readouterr().out
+    assert printed.count("starts afresh") == 1 and "of other settings, clips or code" in printed
+    assert printed.count("\nepoch ") == EPOCHS
+    made = bytes_of(copied)
+    stage(copied, "train", "first5")
+    assert bytes_of(copied) == made
+
+
+def test_other_code_or_another_torch_is_another_training(copied, stage, capsys, each_epoch, monkeypatch):
+    few(copied)
+    for name, value in (("code_of", lambda *modules: "changed"), ("versions", lambda: {"torch": "1.0"})):
+        stopped_after_two_epochs(copied, stage)
+        with monkeypatch.context() as patch:
+            patch.setattr(train, name, value)
+            stage(copied, "train", "first5")
+        assert "of other settings, clips or code" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "flipped", "text", "another dict"])
+def test_a_damaged_checkpoint_is_said_and_not_used(copied, stage, capsys, each_epoch, damage):
+    few(copied, **{"train.epochs": 3})
+    stage(copied, "train", "first5")
+    undisturbed = bytes_of(copied)
+    stopped_after_two_epochs(copied, stage)
+    path = copied / KEPT
+    content = path.read_bytes()
+    middle = len(content) // 2  # in a tensor
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    path.write_bytes({"empty": b"", "half": content[:middle], "flipped": flipped, "text": b"nothing"}.get(damage, b""))
+    if damage == "another dict":
+        torch.save({"rows": []}, path)
+    capsys.readouterr()
+    stage(copied, "train", "first5")
+    printed = capsys.readouterr().out
+    assert f"train-first5: {KEPT} is damaged: training starts afresh" in printed and "resuming" not in printed
+    assert bytes_of(copied) == undisturbed
+
+
+def test_short_epochs_are_not_kept_each(copied, stage, monkeypatch):
+    """Checkpoints take their share of the time: with a clock in which writing takes a second and an epoch ten."""
+    now, written = [0.0], []
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoint, "SHARE", 0.05)
+
+    def save(contents, file):
+        now[0] += 1
+        written.append(len(contents["so_far"]["rows"]))
+        file.write(b"0")
+
+    monkeypatch.setattr(checkpoint.torch, "save", save)
+    kept = checkpoint.Checkpoint("train-first5", copied / KEPT, [], 0)
+    for epoch in range(1, 8):
+        now[0] += 10
+        kept.keep({"rows": [{}] * epoch}, {}, torch.device("cpu"))
+    assert written == [1, 3, 5, 7]
