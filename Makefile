@@ -14,7 +14,10 @@ test: .venv/ready
 	@python -m pytest
 
 test-slow: .venv/ready
-	@python -m pytest -m slow
+	@python -m pytest -m "slow or torture"
+
+torture: .venv/ready
+	@GLIMPSE_KILLS=20 GLIMPSE_MUTATIONS=500 python -m pytest -m torture -s
 
 lint: .venv/ready
 	@ruff check && ruff format --check
@@ -36,4 +39,4 @@ bench: .venv/ready
 	.venv/bin/pip install -r requirements.txt
 	touch $@
 
-.PHONY: repro test test-slow lint study ablations bench
+.PHONY: repro test test-slow torture lint study ablations bench
