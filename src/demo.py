@@ -68,6 +68,8 @@ def draw_all(folder, actors, takes, seed, workers=None):
         drawn.rename(folder)
     except OSError as error:
         raise SystemExit(f"{folder}: can't write the demo clips: {error}") from None
+    finally:
+        shutil.rmtree(drawn, ignore_errors=True)
     return len(clips)
 
 

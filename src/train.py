@@ -9,7 +9,6 @@ import os
 from dataclasses import asdict
 from functools import partial
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -17,7 +16,7 @@ from glimpse.augment import mirror_allowed, transforms
 from glimpse.backbone import WIDTH, load_backbone, pretrained, tune_last
 from glimpse.calibration import calibrate
 from glimpse.engine import pick_device, versions
-from glimpse.files import write_table
+from glimpse.files import read_array, read_table, write_table
 from glimpse.looks import Look
 from glimpse.model import Network, Temporal, save
 from glimpse.parts import load_parts
@@ -34,7 +33,7 @@ def main():
     s = read("seed", "candidates", "store_size", "frames", "draw", "redraw", approach, "features", "model", "train")
     use = getattr(s, approach).use
     use = s.frames if use == "all" else use
-    names, parts = load_parts()
+    names, parts = load_parts(["train", "val"])
     train, val = parts["train"], parts["val"]
     torch.manual_seed(s.seed)
     look = Look(s.features.size, s.features.follow, s.features.change)
@@ -55,7 +54,8 @@ def main():
         device, precision, workers = torch.device("cpu"), "float32", 0
         torch.set_num_threads(1)
         network = temporal
-        readings = partial(FeatureReadings, np.load("data/features.npy", mmap_mode="r"))
+        shape = len(read_table("data/clips.csv", ["clip"])), 1 + looks, s.candidates, look.views * WIDTH
+        readings = partial(FeatureReadings, read_array("data/features.npy", *shape))
     draws = partial(Draws, s.candidates, s.frames, use, s.draw, looks, s.redraw, s.seed)
     sizes = f"{len(train.clips)} train clips, {len(val.clips)} val clips"
     print(f"train-{approach}: {use} of {s.frames} frames, {sizes}, on {device.type}", flush=True)
