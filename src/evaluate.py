@@ -17,7 +17,7 @@ from glimpse import alarms
 from glimpse.calibration import tempered
 from glimpse.controls import controls, rights
 from glimpse.early import early, early_actions, share_seen
-from glimpse.files import read_table, whole, write_table
+from glimpse.files import read_array, read_table, whole, write_table
 from glimpse.inference import Recognizer, settled_after
 from glimpse.intervals import accuracy_score, difference, recall_score
 from glimpse.leaks import COLUMNS, straddling
@@ -126,9 +126,9 @@ def answers(belief, part, names):
 
 def main():
     settings = read("seed", "evaluate")
-    names, parts = load_parts()
-    features, frames = np.load("data/features.npy", mmap_mode="r"), Frames("data/frames")
+    names, parts = load_parts(["train", "val", "test"])
     clips = read_table("data/clips.csv", alarms.MEASURES)
+    features, frames = read_array("data/features.npy", len(clips), None, None, None), Frames("data/frames")
     measures = {name: pd.to_numeric(clips[name], errors="coerce").to_numpy(float) for name in alarms.MEASURES}
     test, error = parts["test"], settings.evaluate.error
     recognizers, beliefs, found, metrics = {}, {}, {}, {"n": len(test.clips)}

@@ -7,6 +7,7 @@ clips in the order of clips.csv, the clean look first. Run: python src/features.
 from glimpse.settings import read  # isort: split
 
 import hashlib
+import io
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from glimpse import augment, backbone, engine, looks, sampling
 from glimpse.augment import augmented_look, mirror_allowed, transforms
 from glimpse.backbone import load_backbone, pretrained
 from glimpse.engine import frozen, pick_device, seen, versions
-from glimpse.files import read_table, whole
+from glimpse.files import read_table, remember, remembered, whole
 from glimpse.looks import Look, clean_look
 from glimpse.store import Frames, code_of
 
@@ -48,17 +49,24 @@ def look_at(clip, entry, frames, run, look, change, count):
         with ONE_DRAWS:
             augmented = augmented_look(stored, look, change, SEED, clip, number)
         features.append(seen(run, augmented))
-    with whole(entry, "wb") as file:
-        np.save(file, np.stack(features))
+    made = io.BytesIO()
+    np.save(made, np.stack(features))
+    remember(entry, made.getvalue())
+
+
+def kept(entry):
+    """A clip's features that were kept; None if there are none, or they are damaged."""
+    content = remembered(entry)
+    return None if content is None else np.load(io.BytesIO(content))
 
 
 def gather(entries, path):
     """Write the features of all clips into one array file; returns its shape."""
-    shape = (len(entries), *np.load(entries[0], mmap_mode="r").shape)
+    shape = (len(entries), *kept(entries[0]).shape)
     with whole(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
         for entry in entries:
-            file.write(np.load(entry).tobytes())
+            file.write(kept(entry).tobytes())
     return shape
 
 
@@ -74,7 +82,7 @@ def main():
     code = code_of(augment, backbone, engine, looks, sampling)
     settings = [code, chosen.weights, look, chosen.looks, mirror, chosen.precision, SEED, device.type, versions()]
     entries = {clip: entry_of(clip, frames.stored(clip), settings) for clip in clips}
-    new = [clip for clip in clips if not entries[clip].exists()]
+    new = [clip for clip in clips if kept(entries[clip]) is None]
     if new:
         torch.set_num_threads(1)  # a core looks at a clip of its own
         cv2.setNumThreads(1)

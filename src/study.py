@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from glimpse.files import read_table, whole, write_table
+from glimpse.files import read_array, read_table, whole, write_table
 from glimpse.intervals import accuracy_score, difference
 from glimpse.trials import Trial, possible, run_all
 
@@ -189,6 +189,7 @@ def main():
         raise SystemExit("study: reads the frozen backbone's features, so model.tune must be 0")
     split = read_table("data/split.csv", ["clip", "action", "group"]).set_index("clip")
     clips = read_table("data/clips.csv", ["clip"])["clip"]
+    read_array("data/features.npy", len(clips), None, None, None)  # found damaged here, not in every training
     missing = [clip for clip in clips if clip not in split.index]
     if missing:
         raise SystemExit(f"data/split.csv: has no {missing[0]}: the study wants every clip, so no official lists")

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -22,7 +21,7 @@ from glimpse.backbone import WIDTH, load_backbone, pretrained, tune_last
 from glimpse.calibration import calibrate
 from glimpse.checkpoint import Checkpoint
 from glimpse.engine import pick_device, versions
-from glimpse.files import write_table
+from glimpse.files import read_array, read_table, write_table
 from glimpse.looks import Look
 from glimpse.model import Network, Temporal, save
 from glimpse.parts import load_parts
@@ -38,7 +37,7 @@ def main():
     s = read("seed", "candidates", "store_size", "frames", "draw", "redraw", approach, "features", "model", "train")
     use = getattr(s, approach).use
     use = s.frames if use == "all" else use
-    names, parts = load_parts()
+    names, parts = load_parts(["train", "val"])
     train, val = parts["train"], parts["val"]
     torch.manual_seed(s.seed)
     look = Look(s.features.size, s.features.follow, s.features.change)
@@ -59,7 +58,8 @@ def main():
         device, precision, workers = torch.device("cpu"), "float32", 0
         torch.set_num_threads(1)
         network = temporal
-        readings, inputs = partial(FeatureReadings, np.load("data/features.npy", mmap_mode="r")), ["data/features.npy"]
+        shape = len(read_table("data/clips.csv", ["clip"])), 1 + looks, s.candidates, look.views * WIDTH
+        readings, inputs = partial(FeatureReadings, read_array("data/features.npy", *shape)), ["data/features.npy"]
     draws = partial(Draws, s.candidates, s.frames, use, s.draw, looks, s.redraw, s.seed)
     sizes = f"{len(train.clips)} train clips, {len(val.clips)} val clips"
     print(f"train-{approach}: {use} of {s.frames} frames, {sizes}, on {device.type}", flush=True)

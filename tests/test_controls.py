@@ -15,7 +15,7 @@ from glimpse.store import Frames
 @pytest.fixture
 def held_out(trained):
     """The small project's val and test clips as one part, of 4 actors: enough to say something."""
-    names, parts = load_parts(trained / "data/clips.csv", trained / "data/split.csv")
+    names, parts = load_parts([], trained / "data/clips.csv", trained / "data/split.csv")
     both = parts["val"], parts["test"]
     clips, groups = (sum((getattr(part, name) for part in both), []) for name in ("clips", "groups"))
     rows, actions = (np.concatenate([getattr(part, name) for part in both]) for name in ("rows", "actions"))
@@ -53,7 +53,7 @@ def test_shuffling_keeps_the_frames_and_is_the_same_each_time():
 def test_stored_frames_give_what_stored_features_give(trained):
     """The same clip in another order of frames, by the way of a tuned model and by that of features."""
     recognizer, frames = Recognizer(trained / "models/all10/model.pt"), Frames(trained / "data/frames")
-    part = load_parts(trained / "data/clips.csv", trained / "data/split.csv")[1]["test"].only(np.arange(20) < 3)
+    part = load_parts([], trained / "data/clips.csv", trained / "data/split.csv")[1]["test"].only(np.arange(20) < 3)
     positions = shuffled(np.stack([recognizer.positions(clip) for clip in part.clips]), part.clips, 0, 0)[:, :4]
     stored = recognizer.believe_part(part, np.load(trained / "data/features.npy"), frames, positions)
     looked = [recognizer.believe(c, frames.stored(c), row) for c, row in zip(part.clips, positions, strict=True)]

@@ -2,10 +2,12 @@
 
 import contextlib
 import glob
+import hashlib
 import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil  # comes with DVC
 
@@ -76,3 +78,36 @@ def read_table(path, columns):
     if missing:
         raise SystemExit(f"{path}: has no column {', '.join(missing)}: its first line must name the columns")
     return table
+
+
+def read_array(path, *shape):
+    """A NumPy file, read from the disk as it is used; `shape` is what it must be, None where any number will do.
+
+    A file that is missing, damaged or of another shape ends the program with one line that names it.
+    """
+    try:
+        array = np.load(path, mmap_mode="r")
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror or error}: run `dvc repro` to make it") from None
+    except Exception as error:  # many kinds, for bytes that are no array
+        raise SystemExit(f"{path}: damaged ({type(error).__name__}): run `dvc repro` to make it anew") from None
+    if len(shape) != array.ndim or any(wanted not in (None, held) for wanted, held in zip(shape, array.shape)):
+        wanted = ", ".join("any" if one is None else str(one) for one in shape)
+        raise SystemExit(f"{path}: its shape is {array.shape}, expected ({wanted}): run `dvc repro` to make it anew")
+    return array
+
+
+def remember(path, content):
+    """Write bytes into a cache, their check sum behind them."""
+    with whole(path, "wb") as file:
+        file.write(content)
+        file.write(hashlib.sha256(content).digest())
+
+
+def remembered(path):
+    """Bytes from a cache; None if there are none, or they are damaged."""
+    with contextlib.suppress(OSError):
+        content = Path(path).read_bytes()
+        if hashlib.sha256(content[:-32]).digest() == content[-32:]:
+            return content[:-32]
+    return None

@@ -11,6 +11,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from glimpse.store import from_jpeg
+
 HIGH, WIDE = 48, 64  # of a thumbnail, pixels
 CORNERS = ((1, 1), (0, 0), (0, 3), (2, 0), (2, 3))  # of the crops: top and left
 CROPS = [(0, 0, HIGH, WIDE)] + [(top, left, top + 46, left + 61) for top, left in CORNERS]
@@ -26,7 +28,7 @@ TRIMMED = [(start / 20, end / 20) for start in range(6) for end in range(4)]  # 
 
 def thumbnail(jpeg):
     """A stored frame's JPEG as a grey thumbnail, uint8 (48, 64)."""
-    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_2)  # half the size: twice as fast
+    grey = from_jpeg(jpeg, cv2.IMREAD_REDUCED_GRAYSCALE_2)  # half the size: twice as fast
     return cv2.resize(grey, (WIDE, HIGH), interpolation=cv2.INTER_AREA)
 
 

@@ -4,6 +4,9 @@ It goes forward only: after frame t it says what it believes from frames 1..t. O
 accuracy against frames seen, and a stream can be followed as it comes.
 """
 
+import io
+import zipfile
+
 import torch
 from torch import nn
 
@@ -77,17 +80,22 @@ class Network(nn.Module):
 
 def save(path, contents):
     """Write model.pt: a plain dict of numbers, words and tensors, and no code."""
+    made = io.BytesIO()  # torch has words of its own for a disk that is full
+    torch.save({"format": FORMAT, **contents}, made)
     with whole(path, "wb") as file:
-        torch.save({"format": FORMAT, **contents}, file)
+        file.write(made.getvalue())
 
 
 def load(path):
     """What `save` wrote. A file that is missing, damaged or of another format ends the program with one line."""
     try:
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():  # torch reads on over wrong check sums
+                raise zipfile.BadZipFile(damaged)
         contents = torch.load(path, weights_only=True, map_location="cpu")
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror or error}: run `dvc repro` to train it") from None
-    except Exception as error:  # torch raises many kinds for bytes that are no model, or that hold code
+    except Exception as error:  # many kinds, for bytes that are no model, or that hold code
         raise SystemExit(f"{path}: not a model of Glimpse, or damaged ({type(error).__name__})") from None
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise SystemExit(f"{path}: not a model of this version of Glimpse (format {FORMAT}): train it again")

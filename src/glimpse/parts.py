@@ -23,8 +23,8 @@ class Part:
         return Part(clips, groups, self.rows[chosen], self.actions[chosen])
 
 
-def load_parts(clips_csv="data/clips.csv", split_csv="data/split.csv"):
-    """The names of the actions in their order, and {"train": Part, "val": Part, "test": Part}."""
+def load_parts(wanted, clips_csv="data/clips.csv", split_csv="data/split.csv"):
+    """The names of the actions in their order, and {"train": Part, …}, among them the `wanted` parts."""
     row_of = {clip: row for row, clip in enumerate(read_table(clips_csv, ["clip"])["clip"])}
     split = read_table(split_csv, ["clip", "action", "group", "part"])
     unknown = [clip for clip in split["clip"] if clip not in row_of]
@@ -37,4 +37,7 @@ def load_parts(clips_csv="data/clips.csv", split_csv="data/split.csv"):
         rows = np.array([row_of[clip] for clip in clips])
         numbers = np.array([names.index(action) for action in held["action"]], dtype=np.int64)
         parts[part] = Part(clips, held["group"].tolist(), rows, numbers)
+    for part in wanted:
+        if part not in parts:
+            raise SystemExit(f"{split_csv}: has no clips of the part {part}: run `dvc repro split`")
     return names, parts

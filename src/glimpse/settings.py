@@ -4,7 +4,9 @@ A script asks for the settings it uses, `read("frames", "train")`, and gets just
 the `params:` of its stage in dvc.yaml. Every mistake ends the program with one line that names the key.
 """
 
+import copy
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,7 +68,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Text:
-    """Some text that is not empty."""
+    """Some text that is not empty, in one line."""
 
     what: str
 
@@ -74,11 +76,24 @@ class Text:
         return self.what
 
     def parse(self, value):
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not value.strip() or any(ord(letter) < 32 for letter in value):
             raise ValueError
         return value
 
 
+@dataclass(frozen=True)
+class Pattern(Text):
+    """A regular expression with one bracket, or one of the `words`."""
+
+    words: tuple
+
+    def parse(self, value):
+        if super().parse(value) not in self.words and re.compile(value).groups != 1:
+            raise ValueError
+        return value
+
+
+BRACKET = "auto, none, or a regular expression with one bracket, around what names the group"
 YES_NO = Choice((True, False))
 ALLOWED = {
     "dataset": Text("a folder of clips"),
@@ -90,7 +105,7 @@ ALLOWED = {
     "redraw": YES_NO,
     "first5.use": Whole(1, 200, words=("all",)),
     "all10.use": Whole(1, 200, words=("all",)),
-    "split.group": Text("auto, none, or a regular expression with one bracket"),
+    "split.group": Pattern(BRACKET, ("auto", "none")),
     "split.leaks": Choice(("join", "report")),
     "split.test": Number(0.05, 0.8),
     "split.val": Number(0.05, 0.8),
@@ -139,14 +154,25 @@ def read(*names, path=PARAMS):
     return SimpleNamespace(**{name: checked[name] for name in names})
 
 
+class Once(yaml.SafeLoader):
+    """Reads YAML, but refuses a key that stands in one place twice: PyYAML would drop the first without a word."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        for number, (key, _) in enumerate(node.value):
+            if key.value in keys[:number]:
+                raise ValueError(f"{key.value} stands there twice, again in line {key.start_mark.line + 1}")
+        return super().construct_mapping(node, deep)
+
+
 def load(path):
     """The file as nested dicts, or an exit with one line."""
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        tree = yaml.load(Path(path).read_text(encoding="utf-8"), Once)
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror or error}: run this from the project's folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SystemExit(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SystemExit(f"{path}: not valid YAML in UTF-8: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise SystemExit(f"{path}: expected settings such as 'frames: 10', found {shown(tree)}")
     return tree
@@ -156,25 +182,23 @@ def check(tree, path=PARAMS):
     """The settings of `tree` with their types put right, groups such as `train` as namespaces."""
     flat = {}
     for name, value in tree.items():
-        if isinstance(value, dict):
-            flat.update({f"{name}.{key}": below for key, below in value.items()})
-        else:
-            flat[str(name)] = value
-    parsed = {}
-    for key, allowed in ALLOWED.items():
-        if key not in flat:
-            likely = [k for k in flat if k not in ALLOWED and difflib.get_close_matches(k, [key])]
-            hint = f" (is {likely[0]} a misspelling of it?)" if likely else ""
-            raise SystemExit(f"{path}: {key} is missing: it takes {allowed}{hint}")
-        try:
-            parsed[key] = allowed.parse(flat[key])
-        except (ValueError, TypeError):
-            raise SystemExit(f"{path}: {key} is {shown(flat[key])}, but it takes {allowed}") from None
+        below = [key.partition(".")[2] for key in ALLOWED if key.startswith(f"{name}.")]
+        if below and not isinstance(value, dict):
+            raise SystemExit(f"{path}: {name} is {shown(value)}, but it takes settings below it: {', '.join(below)}")
+        flat |= {f"{name}.{key}": of for key, of in value.items()} if below else {str(name): value}
     for key in flat:
         if key not in ALLOWED:
             likely = difflib.get_close_matches(key, ALLOWED, n=1)
             hint = f": did you mean {likely[0]}?" if likely else ""
-            raise SystemExit(f"{path}: {key} is not a setting{hint}")
+            raise SystemExit(f"{path}: {shown(key)} is not a setting{hint}")
+    parsed = {}
+    for key, allowed in ALLOWED.items():
+        if key not in flat:
+            raise SystemExit(f"{path}: {key} is missing: it takes {allowed}")
+        try:
+            parsed[key] = allowed.parse(flat[key])
+        except (ValueError, TypeError, OverflowError, RecursionError, re.error):
+            raise SystemExit(f"{path}: {key} is {shown(flat[key])}, but it takes {allowed}") from None
     contradictions(parsed, path)
     checked = {}
     for key, value in parsed.items():
@@ -188,13 +212,10 @@ def check(tree, path=PARAMS):
 
 def changed(tree, changes):
     """A copy of the nested settings of a file with changes such as {"train.epochs": 30}."""
-    tree = {name: dict(value) if isinstance(value, dict) else value for name, value in tree.items()}
+    tree = copy.deepcopy(tree)
     for key, value in changes.items():
-        name, _, below = key.partition(".")
-        if below:
-            tree[name][below] = value
-        else:
-            tree[name] = value
+        group, _, name = key.rpartition(".")
+        (tree[group] if group else tree)[name] = value
     return tree
 
 
@@ -207,6 +228,7 @@ def contradictions(s, path):
         (s["split.folds"] == 1, "split.folds", "0, or 2 and more"),
         (s["split.folds"] and s["split.fold"] >= s["split.folds"], "split.fold",
          f"0 to {s['split.folds'] - 1}, for split.folds is {s['split.folds']}"),
+        (s["split.fold"] and not s["split.folds"], "split.fold", "0 unless split.folds is 2 or more"),
     ]  # fmt: skip
     for approach in ("first5", "all10"):
         use = s[f"{approach}.use"]
@@ -217,7 +239,10 @@ def contradictions(s, path):
 
 
 def shown(value):
-    """A value as YAML writes it: true, null, 0.5, 'text'."""
-    if value is None or isinstance(value, bool):
-        return {True: "true", False: "false", None: "null"}[value]
-    return str(value)
+    """A value as YAML writes it, in one line that is not too long: true, null, 0.5, text, '5', [1, 2]."""
+    try:
+        text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number too long to show"
+    text = " ".join(text.removesuffix("...\n").split())
+    return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"

@@ -4,7 +4,6 @@ A clip's shard follows from its name, so that an added clip changes one shard; `
 "wave/anna/take 1.mp4/07.jpg" is candidate 7 of that clip, "07-change.jpg" what changed to it from shortly before.
 """
 
-import contextlib
 import hashlib
 import io
 import json
@@ -15,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from glimpse.files import whole
+from glimpse.files import remember, remembered
 
 JPEG_QUALITY = 95
 
@@ -48,9 +47,12 @@ def to_jpeg(frame):
     return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
-def from_jpeg(jpeg):
-    """The BGR frame (height, width, 3) in JPEG bytes."""
-    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+def from_jpeg(jpeg, how=cv2.IMREAD_COLOR):
+    """The frame in JPEG bytes: BGR (height, width, 3), or as another of OpenCV's IMREAD_… says."""
+    frame = cv2.imdecode(np.frombuffer(jpeg, np.uint8), how) if jpeg else None
+    if frame is None:
+        raise SystemExit("data/frames: holds a damaged picture: run `dvc repro frames` to make it anew")
+    return frame
 
 
 def code_of(*modules):
@@ -89,17 +91,21 @@ def add_clip(tar, folder, pictures):
 
 def write_entry(path, measures, pictures=()):
     """One clip's entry in the cache: its measures (a dict that JSON can hold) and its JPEGs."""
-    with whole(path, "wb") as file, new_tar(file) as tar:
+    made = io.BytesIO()
+    with new_tar(made) as tar:
         add_member(tar, "clip.json", json.dumps(measures, sort_keys=True).encode())
         add_clip(tar, "", pictures)
+    remember(path, made.getvalue())
 
 
 def read_entry(path):
     """An entry's measures and JPEGs; None if there is none or it is damaged."""
-    with contextlib.suppress(OSError, tarfile.TarError, ValueError, IndexError), tarfile.open(path) as tar:
-        members = [tar.extractfile(member).read() for member in tar]
-        return json.loads(members[0]), members[1:]
-    return None
+    content = remembered(path)
+    if content is None:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+        measures, *pictures = [tar.extractfile(member).read() for member in tar]
+    return json.loads(measures), pictures
 
 
 def shard_name(clip):
@@ -134,7 +140,7 @@ class Frames:
         """{clip: [(offset, size) of each JPEG]} of a shard."""
         places = {}
         try:
-            with tarfile.open(shard) as tar:
+            with tarfile.open(shard, "r:") as tar:
                 for member in tar:
                     clip = member.name.rpartition("/")[0]
                     places.setdefault(clip, []).append((member.offset_data, member.size))
