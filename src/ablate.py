@@ -43,6 +43,7 @@ LEVERS = {
     "40 candidates": {"candidates": 40},
     "frames drawn at random": {"draw": "random"},
     "20 frames": {"frames": 20},
+    "LSTM alone": {"model.temporal": "lstm"},
     "mean": {"model.temporal": "mean"},
     "attention": {"model.temporal": "attention"},
     "gru": {"model.temporal": "gru"},

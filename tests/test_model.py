@@ -8,7 +8,7 @@ import torch
 from glimpse import model
 from glimpse.model import Temporal
 
-KINDS = ["lstm", "gru", "mean", "attention"]
+KINDS = ["lstm+mean", "lstm", "gru", "mean", "attention"]
 
 
 def temporal(kind, views=1):
@@ -38,10 +38,25 @@ def test_order_matters_to_what_reads_in_order_and_to_nothing_else(kind):
     assert same == (kind in ("mean", "attention"))
 
 
+def test_two_readers_learn_each_by_itself_and_answer_with_their_mean_probability():
+    network, features = temporal("lstm+mean"), torch.randn(2, 6, 16)
+    network.drop.p = 0.0
+    together = network(features).exp()
+    each = network.train()(features)
+    assert each.shape == (2, 2, 6, 3)
+    assert torch.allclose(together, each.softmax(-1).mean(0), atol=1e-6)
+    for reader, kind in enumerate(("lstm", "mean")):
+        alone = temporal(kind)
+        own = alone.state_dict().keys()
+        alone.load_state_dict({name: value for name, value in network.state_dict().items() if name in own})
+        assert torch.allclose(alone(features), each[reader].log_softmax(-1), atol=1e-6)
+
+
 def test_attention_of_equal_scores_is_the_mean_and_large_scores_do_not_overflow():
     network, features = temporal("attention"), torch.randn(2, 6, 16)
     mean = temporal("mean")
-    mean.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("score")})
+    kept = {name: value for name, value in network.state_dict().items() if not name.startswith("score")}
+    mean.load_state_dict({name.replace("answer.attention", "answer.mean"): value for name, value in kept.items()})
     torch.nn.init.zeros_(network.score.weight)
     assert torch.allclose(network(features), mean(features), atol=1e-6)
     torch.nn.init.constant_(network.score.weight, 1e4)

@@ -56,7 +56,7 @@ def few(folder, each=3, **changes):
     chosen.to_csv(folder / "data/split.csv", index=False)
     kept = yaml.safe_load((folder / "params.yaml").read_text())["features"]
     kept = {"features.looks": kept["looks"], "features.size": kept["size"]}
-    write_params(folder, **(kept | {"train.epochs": EPOCHS, "train.batch": 8} | changes))
+    write_params(folder, **(kept | {"train.refit": False, "train.epochs": EPOCHS, "train.batch": 8} | changes))
 
 
 def bytes_of(folder):
@@ -93,6 +93,21 @@ def test_a_training_stopped_anywhere_comes_to_the_same_bytes(copied, stage, caps
     for place, stop in STOPS.items():
         stop_and_go_on(copied, stage, capsys, *stop)
         assert bytes_of(copied) == undisturbed, place
+
+
+def test_so_does_the_second_training_on_train_and_val(copied, stage, capsys, each_epoch):
+    few(copied, **{"train.refit": True})
+    stage(copied, "train", "first5")
+    undisturbed = bytes_of(copied)
+    best = pd.read_csv(copied / "models/first5/history.csv").sort_values(["val_accuracy", "val_loss"]).iloc[-1]["epoch"]
+    for at, after in ((EPOCHS + 1, False), (EPOCHS + 1, True), (EPOCHS + 2, False)):
+        if at - EPOCHS <= best:
+            with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+                calls(patch, training, "train_one_epoch", at, after)
+                stage(copied, "train", "first5")
+            stage(copied, "train", "first5")
+            assert f"resuming at epoch {at - EPOCHS}" in capsys.readouterr().out or at == EPOCHS + 1
+            assert bytes_of(copied) == undisturbed and not list((copied / ".checkpoints").iterdir())
 
 
 CHANGES = {

@@ -92,7 +92,7 @@ def test_the_learning_curve_goes_on_as_it_came():
     assert "nothing that this curve shows" in flat
 
 
-@pytest.mark.parametrize("temporal", ["lstm", "gru", "mean", "attention"])
+@pytest.mark.parametrize("temporal", ["lstm+mean", "lstm", "gru", "mean", "attention"])
 @pytest.mark.parametrize("takes", [2, 12])
 def test_what_is_planned_answers_every_question(temporal, takes):
     """With answers made up for all that is planned, whatever is set and however few groups there are."""

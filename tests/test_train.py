@@ -9,7 +9,7 @@ import torch
 import yaml
 from conftest import write_params
 
-from glimpse import model
+from glimpse import model, training
 from glimpse.inference import Recognizer, settled_after
 from glimpse.parts import load_parts
 from glimpse.training import fit, loss_of, weight_of
@@ -64,7 +64,7 @@ def small(folder, **changes):
     write_params(folder, **(kept | changes))
 
 
-@pytest.mark.parametrize("temporal", ["lstm", "gru", "mean", "attention"])
+@pytest.mark.parametrize("temporal", ["lstm+mean", "lstm", "gru", "mean", "attention"])
 def test_four_clips_are_learnt_by_heart(copied, stage, temporal):
     names, parts = load_parts([], copied / "data/clips.csv", copied / "data/split.csv")
     of = {action: parts["train"].clips[list(parts["train"].actions).index(n)] for n, action in enumerate(names)}
@@ -143,7 +143,7 @@ def test_weights_make_few_clips_count_as_much_as_many():
 def test_the_loss_is_the_cross_entropy_where_every_belief_is_the_same():
     logits, target = torch.tensor([[2.0, 0.0], [0.5, 1.0]]), torch.tensor([0, 1])
     expected = torch.nn.functional.cross_entropy(logits, target)
-    assert loss_of(logits[:, None].expand(-1, 4, -1), target).item() == pytest.approx(expected.item())
+    assert loss_of(logits[None, :, None].expand(2, -1, 4, -1), target).item() == pytest.approx(expected.item())
 
 
 @pytest.mark.parametrize(
@@ -153,10 +153,45 @@ def test_an_answer_has_settled_when_it_no_longer_changes(answers, settled):
     assert settled_after(np.eye(3)[answers]) == settled
 
 
+class OneReader(torch.nn.Sequential):
+    """A network that answers as `Temporal` does: in training with a row for each reader."""
+
+    def forward(self, looks):
+        logits = super().forward(looks)
+        return logits[None] if self.training else logits
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_refit_trains_again_from_the_start_on_train_and_val_for_as_long_as_was_best(copied, stage, monkeypatch, refit):
+    small(copied, **{"train.epochs": 4, "train.refit": refit})
+    trainings = []
+
+    def watched(network, train_loader, val_loader, weight, trained, settings, epochs, *others):
+        start = network.state_dict()["squeeze.weight"].clone()
+        state, best, rows = fit(network, train_loader, val_loader, weight, trained, settings, epochs, *others)
+        read = train_loader(1).dataset.part.clips
+        trainings.append((read, epochs, start, best["epoch"], len(rows), state))
+        return state, best, rows
+
+    monkeypatch.setattr(training, "fit", watched)
+    stage(copied, "train", "first5")
+    _, parts = load_parts([], copied / "data/clips.csv", copied / "data/split.csv")
+    assert trainings[0][:2] == (parts["train"].clips, 4)
+    assert len(trainings) == 1 + refit
+    if refit:
+        clips, epochs, start, _, count, _ = trainings[1]
+        assert sorted(clips) == sorted(parts["train"].clips + parts["val"].clips)
+        assert epochs == count == trainings[0][3] and torch.equal(start, trainings[0][2])
+    kept = model.load(copied / "models/first5/model.pt")
+    assert torch.equal(kept["state"]["squeeze.weight"], trainings[-1][-1]["squeeze.weight"])
+    assert kept["best"]["epoch"] == trainings[0][3]
+    assert len(pd.read_csv(copied / "models/first5/history.csv")) == 4
+
+
 @pytest.mark.parametrize("average", [0, 0.9])
 def test_what_is_kept_is_the_running_average_of_the_weights(average):
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(4, 2))
+    network = OneReader(torch.nn.Linear(4, 2))
     batches = [(torch.randn(8, 1, 4), torch.randint(0, 2, (8,))) for _ in range(3)]
     settings = SimpleNamespace(
         epochs=1, patience=1, weight_decay=0.0, label_smoothing=0.0, clip_norm=1.0, average=average
@@ -171,7 +206,7 @@ def test_what_is_kept_is_the_running_average_of_the_weights(average):
         patch.setattr(torch.optim.AdamW, "step", watched)
         trained = [{"params": list(network.parameters()), "lr": 0.1}]
         best, _, _ = fit(
-            network, lambda epoch: batches, batches, None, trained, settings, torch.device("cpu"), "float32"
+            network, lambda epoch: batches, batches, None, trained, settings, 1, torch.device("cpu"), "float32"
         )
     expected = steps[0]
     for weights in steps[1:]:

@@ -3,6 +3,7 @@
 It is no output of a stage, since DVC deletes those before each run; it goes when the training is done.
 """
 
+import copy
 import hashlib
 import time
 import zipfile
@@ -27,6 +28,12 @@ class Checkpoint:
                 key.update(hashlib.file_digest(file, "sha256").digest())
         self.key = key.hexdigest()
         self._kept_at, self._took = -float("inf"), 0.0  # seconds
+
+    def again(self):
+        """The checkpoint of the same network's second training, beside that of its first."""
+        second = copy.copy(self)
+        second.path = self.path.with_stem(f"{self.path.stem}-again")
+        return second
 
     def keep(self, so_far, parts, device):
         """Keep a training after its last finished epoch: what came of it `so_far` ({"rows": of all epochs, …}), the
@@ -74,6 +81,7 @@ class Checkpoint:
     def remove(self):
         """The training is done: nothing is left to go on from."""
         self.path.unlink(missing_ok=True)
+        self.again().path.unlink(missing_ok=True)
 
 
 def random_states(device):

@@ -5,6 +5,7 @@ accuracy against frames seen, and a stream can be followed as it comes.
 """
 
 import io
+import math
 import zipfile
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from glimpse.files import whole
 
-FORMAT = 2  # of model.pt; a file of another format is refused
+FORMAT = 3  # of model.pt; a file of another format is refused
 
 
 class LockedDropout(nn.Dropout):
@@ -26,39 +27,52 @@ class Temporal(nn.Module):
     """Features (clips, frames, views * width) to logits (clips, frames, actions), a row of logits after each frame.
 
     kind: `lstm` or `gru` read in order; `mean` is the running mean of all frames so far; `attention` weighs them, each
-    by itself, so that a frame that tells much counts more (softmax over the frames so far). Sources: LSTM over frames
-    as in LRCN (Donahue et al. 2015); attention as in Ilse et al. 2018.
+    by itself, so that a frame that tells much counts more (softmax over the frames so far). With `lstm+mean` two
+    readers of the same looks come to an answer each, and their probabilities are averaged: where order is hard to
+    learn, the mean holds the answer steady. In training the answers are learnt each by itself, and come as (readers,
+    clips, frames, actions). Sources: LSTM over frames as in LRCN (Donahue et al. 2015); attention as in Ilse et al.
+    2018.
     """
 
     def __init__(self, kind, views, width, hidden, actions, dropout):
         super().__init__()
-        self.kind, self.views = kind, views
+        self.kinds, self.views = kind.split("+"), views
         self.norm = nn.LayerNorm(width)
         self.drop = LockedDropout(dropout)
         self.squeeze = nn.Linear(views * width, hidden)
-        if kind in ("lstm", "gru"):
-            self.read = {"lstm": nn.LSTM, "gru": nn.GRU}[kind](hidden, hidden, batch_first=True)
-        elif kind == "attention":
+        ordered = {"lstm": nn.LSTM, "gru": nn.GRU}
+        self.read = nn.ModuleDict(
+            {one: ordered[one](hidden, hidden, batch_first=True) for one in self.kinds if one in ordered}
+        )
+        if "attention" in self.kinds:
             self.score = nn.Linear(hidden, 1)
-        self.answer = nn.Linear(hidden, actions)
+        self.answer = nn.ModuleDict({one: nn.Linear(hidden, actions) for one in self.kinds})
 
     def forward(self, features):
         alike = self.norm(features.unflatten(2, (self.views, -1))).flatten(2)  # no view outweighs another
         seen = torch.relu(self.squeeze(self.drop(alike)))  # (clips, frames, hidden)
+        logits = torch.stack([self.answer[one](self.drop(self._summary(one, seen))) for one in self.kinds])
+        return logits if self.training else together(logits)
+
+    def _summary(self, kind, seen):
+        """What a reader knows after each frame: (clips, frames, hidden)."""
         frames = seen.shape[1]
-        if self.kind in ("lstm", "gru"):
-            summary, _ = self.read(seen)
-        elif self.kind == "mean":
-            summary = seen.cumsum(1) / torch.arange(1, frames + 1, device=seen.device)[:, None]  # of the frames so far
-        else:
-            scores = self.score(seen).transpose(1, 2).expand(-1, frames, -1)  # (clips, after this frame, of this frame)
-            later = torch.ones(frames, frames, dtype=torch.bool, device=seen.device).triu(1)
-            summary = scores.masked_fill(later, -torch.inf).softmax(2) @ seen
-        return self.answer(self.drop(summary))
+        if kind in self.read:
+            return self.read[kind](seen)[0]
+        if kind == "mean":
+            return seen.cumsum(1) / torch.arange(1, frames + 1, device=seen.device)[:, None]  # of the frames so far
+        scores = self.score(seen).transpose(1, 2).expand(-1, frames, -1)  # (clips, after this frame, of this frame)
+        later = torch.ones(frames, frames, dtype=torch.bool, device=seen.device).triu(1)
+        return scores.masked_fill(later, -torch.inf).softmax(2) @ seen
+
+
+def together(logits):
+    """The logits of the readers' mean probabilities: (readers, …, actions) to (…, actions)."""
+    return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
 
 
 class Network(nn.Module):
-    """Looks to logits: uint8 RGB (clips, frames, views, height, width, 3) to (clips, frames, actions).
+    """Looks to logits: uint8 RGB (clips, frames, views, height, width, 3) to what `Temporal` answers.
 
     One backbone for all frames, or, untied, as many backbones as frames: the n-th looks at the n-th frame.
     """

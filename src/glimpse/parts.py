@@ -22,6 +22,11 @@ class Part:
         clips, groups = [self.clips[number] for number in chosen], [self.groups[number] for number in chosen]
         return Part(clips, groups, self.rows[chosen], self.actions[chosen])
 
+    def __add__(self, other):
+        """The clips of both parts."""
+        rows, actions = (np.concatenate(both) for both in ((self.rows, other.rows), (self.actions, other.actions)))
+        return Part(self.clips + other.clips, self.groups + other.groups, rows, actions)
+
 
 def load_parts(wanted, clips_csv="data/clips.csv", split_csv="data/split.csv"):
     """The names of the actions in their order, and {"train": Part, …}, among them the `wanted` parts."""

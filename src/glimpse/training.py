@@ -12,13 +12,16 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from tqdm import tqdm
 
 from glimpse.engine import mixed_precision
+from glimpse.model import together
 
 EARLIER = 0.3  # share of the loss for the beliefs before the last frame
 
 
 def loss_of(logits, target, label_smoothing=0.0, weight=None):
-    """Cross-entropy of the belief after the last frame and, with a smaller share, of those after every frame."""
-    frames = logits.shape[1]
+    """Cross-entropy of the belief after the last frame and, with a smaller share, of those after every frame; the mean
+    over readers: logits (readers, clips, frames, actions), target (clips,)."""
+    readers, _, frames, _ = logits.shape
+    logits, target = logits.flatten(0, 1), target.repeat(readers)
     last = nn.functional.cross_entropy(logits[:, -1], target, weight, label_smoothing=label_smoothing)
     each = target.repeat_interleave(frames)
     every = nn.functional.cross_entropy(logits.flatten(0, 1), each, weight, label_smoothing=label_smoothing)
@@ -33,7 +36,7 @@ def train_one_epoch(network, averaged, loader, criterion, optimizer, schedule, c
     for looks, target in loader:
         target = target.to(device)
         with mixed_precision(device, precision):
-            logits = network(looks.to(device)).float()  # (clips, frames, actions)
+            logits = network(looks.to(device)).float()  # (readers, clips, frames, actions)
         loss = criterion(logits, target)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -42,7 +45,7 @@ def train_one_epoch(network, averaged, loader, criterion, optimizer, schedule, c
         schedule.step()
         averaged.update_parameters(network)
         losses += loss.item() * len(target)
-        hits += (logits[:, -1].argmax(1) == target).sum().item()
+        hits += (together(logits[:, :, -1]).argmax(1) == target).sum().item()
         seen += len(target)
     return losses / seen, hits / seen
 
@@ -66,17 +69,18 @@ def evaluate(network, loader, device, precision):
     return nn.functional.cross_entropy(logits, targets).item(), accuracy.item()
 
 
-def fit(network, train_loader, val_loader, weight, trained, settings, device, precision, checkpoint=None):
+def fit(network, train_loader, val_loader, weight, trained, settings, epochs, device, precision, checkpoint=None):
     """Train until the epochs or the patience are over; returns the best weights, their epoch's row, and all rows.
 
-    The best epoch has the highest validation accuracy; among equals the lowest validation loss. What is validated and
-    kept is the running average of the weights over the steps (Polyak and Juditsky 1992), with `settings.average` as the
-    share that stays from one step to the next; 0 keeps the weights of the last step alone. `train_loader(epoch)`
-    brings the readings of an epoch, `weight` the loss's weight of each action, `trained` the optimizer's groups of
-    parameters with their learning rates. A `checkpoint` is gone on from, and kept after each epoch.
+    The best epoch has the highest validation accuracy; among equals the lowest validation loss; without a `val_loader`
+    it is the last one. What is validated and kept is the running average of the weights over the steps (Polyak and
+    Juditsky 1992), with `settings.average` as the share that stays from one step to the next; 0 keeps the weights of
+    the last step alone. `train_loader(epoch)` brings the readings of an epoch, `weight` the loss's weight of each
+    action, `trained` the optimizer's groups of parameters with their learning rates. A `checkpoint` is gone on from,
+    and kept after each epoch.
     """
-    optimizer = torch.optim.AdamW(trained, weight_decay=settings.weight_decay, fused=True)
     rates, steps = [group["lr"] for group in trained], settings.epochs * len(train_loader(1))
+    optimizer = torch.optim.AdamW(map(dict, trained), weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps)
 
     def criterion(logits, target):
@@ -88,8 +92,8 @@ def fit(network, train_loader, val_loader, weight, trained, settings, device, pr
     if checkpoint:
         so_far |= checkpoint.resume(parts, device)
     rows = so_far["rows"]
-    ahead = range(len(rows) + 1, settings.epochs + 1)
-    for epoch in tqdm(ahead, "training", settings.epochs, unit="epoch", initial=len(rows), disable=None):
+    ahead = range(len(rows) + 1, epochs + 1)
+    for epoch in tqdm(ahead, "training", epochs, unit="epoch", initial=len(rows), disable=None):
         best = so_far["best"]
         if best and epoch - best["epoch"] > settings.patience:
             break
@@ -97,54 +101,60 @@ def fit(network, train_loader, val_loader, weight, trained, settings, device, pr
         loss, accuracy = train_one_epoch(
             network, averaged, readings, criterion, optimizer, schedule, clip_norm, device, precision
         )
-        val_loss, val_accuracy = evaluate(averaged.module, val_loader, device, precision)
-        row = {"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy}
-        row |= {"val_loss": val_loss, "val_accuracy": val_accuracy}
+        row, better = {"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy}, True
+        said = f"epoch {epoch:3d}  train: loss {loss:.4f}, accuracy {accuracy:.4f}"
+        if val_loader:
+            val_loss, val_accuracy = evaluate(averaged.module, val_loader, device, precision)
+            row |= {"val_loss": val_loss, "val_accuracy": val_accuracy}
+            better = best is None or (val_accuracy, -val_loss) > (best["val_accuracy"], -best["val_loss"])
+            said += f"  val: loss {val_loss:.4f}, accuracy {val_accuracy:.4f}{'  best so far' if better else ''}"
         rows.append(row)
-        better = best is None or (val_accuracy, -val_loss) > (best["val_accuracy"], -best["val_loss"])
         if better:
             so_far |= {"best": row, "weights": copy.deepcopy(averaged.module.state_dict())}
         if checkpoint:
             checkpoint.keep(so_far, parts, device)
-        tqdm.write(
-            f"epoch {epoch:3d}  train: loss {loss:.4f}, accuracy {accuracy:.4f}  "
-            f"val: loss {val_loss:.4f}, accuracy {val_accuracy:.4f}{'  best so far' if better else ''}"
-        )
+        tqdm.write(said)
         sys.stdout.flush()
     return so_far["weights"], so_far["best"], rows
 
 
 def train_on(
-    readings,
-    draws,
-    train,
-    val,
-    network,
-    trained,
-    settings,
-    seed,
-    device,
-    precision="float32",
-    workers=0,
-    checkpoint=None,
-):
+    readings, draws, train, val, network, trained, settings, seed, device,
+    precision="float32", workers=0, checkpoint=None,
+):  # fmt: skip
     """Train a network on a part's readings and leave it with the best weights; returns the best epoch's row, all rows,
-    and the val part's logits (clips, actions).
+    and the val part's logits (clips, actions) then.
 
-    `readings(part, positions, looks)` and `draws(clips)` make what is read; the rest as in `fit`.
+    With `settings.refit` the network is trained again from its start for as many epochs as were best, on the clips of
+    both parts, and left with the weights of the last of them: val has done its work, and clips are few. `readings(part,
+    positions, looks)` and `draws(clips)` make what is read; the rest as in `fit`.
     """
-    train_draws, count = draws(train.clips), len(set(train.actions.tolist()))
-
-    def train_loader(epoch):
-        sampler = sampler_of(train.actions, settings.balance, seed + epoch)
-        return loader(readings(train, *train_draws.training(epoch)), settings.batch, workers, sampler)
-
     val_loader = loader(readings(val, *draws(val.clips).fixed()), settings.batch, workers)
-    weight = weight_of(train.actions, count, settings.balance)
-    weight = None if weight is None else weight.to(device)
-    state, best, rows = fit(network, train_loader, val_loader, weight, trained, settings, device, precision, checkpoint)
-    network.load_state_dict(state)
-    return best, rows, last_logits(network, val_loader, device, precision)[0]
+    start = copy.deepcopy(network.state_dict())
+
+    def fit_on(part, val_loader, epochs, checkpoint):
+        drawn, count = draws(part.clips), len(set(part.actions.tolist()))
+
+        def train_loader(epoch):
+            sampler = sampler_of(part.actions, settings.balance, seed + epoch)
+            return loader(readings(part, *drawn.training(epoch)), settings.batch, workers, sampler)
+
+        weight = weight_of(part.actions, count, settings.balance)
+        weight = None if weight is None else weight.to(device)
+        state, best, rows = fit(
+            network, train_loader, val_loader, weight, trained, settings, epochs, device, precision, checkpoint
+        )
+        network.load_state_dict(state)
+        return best, rows
+
+    best, rows = fit_on(train, val_loader, settings.epochs, checkpoint)
+    logits = last_logits(network, val_loader, device, precision)[0]
+    if settings.refit:
+        network.load_state_dict(start)
+        torch.manual_seed(seed)
+        tqdm.write(f"again from the start on train and val clips, for {best['epoch']} epochs")
+        fit_on(train + val, None, best["epoch"], checkpoint and checkpoint.again())
+    return best, rows, logits
 
 
 def loader(readings, batch, workers, sampler=None):
