@@ -183,10 +183,11 @@ def test_killed_and_stopped_again_and_again_it_comes_to_the_same_bytes(tmp_path,
         repro.reach(target)
         if first and target.startswith("train"):  # while it trains
             repro.reach(target, epochs=rng.randint(1, 20))
-        else:  # the first must not come too late, and Ctrl-C not before Python is there
-            time.sleep(rng.uniform(0.3 if which == signal.SIGINT else 0, 0.5 if first else 1) * seconds[target])
+        else:  # the first must not come too late; Ctrl-C neither before Python is there nor when all is done
+            early, late = (0.3, 0.5) if which == signal.SIGINT else (0, 0.5 if first else 1)
+            time.sleep(rng.uniform(early, late) * seconds[target])
         stage = repro.stage
-        assert repro.send(which) != 0
+        assert repro.send(which) != 0, (stage, which, repro.printed)
         hit[stage, which.name] += 1
         resumed += re.findall(r".*: resuming at epoch \d+", repro.printed)
         if which == signal.SIGINT:
@@ -199,7 +200,7 @@ def test_killed_and_stopped_again_and_again_it_comes_to_the_same_bytes(tmp_path,
     repro = Repro(folder)
     assert repro.end() == 0, repro.printed
     resumed += re.findall(r".*: resuming at epoch \d+", repro.printed)
-    print(f"\n{hit.total()} stops: {dict(hit)}; {len(said)} times 'stopped'; {resumed}")
+    print(f"\n{hit.total()} stops: {dict(hit)}; {len(said)} times 'stopped'; {resumed}; {len(done)} clips in caches")
     assert {stage for stage, _, _ in moments(random.Random(SEED))} <= {stage for stage, _ in hit}
     assert resumed
     assert outputs(folder) == (whole, status)
