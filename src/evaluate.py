@@ -17,6 +17,7 @@ from glimpse import alarms
 from glimpse.calibration import tempered
 from glimpse.controls import controls, rights
 from glimpse.early import early, early_actions, share_seen
+from glimpse.engine import versions
 from glimpse.files import read_array, read_table, whole, write_table
 from glimpse.inference import Recognizer, settled_after
 from glimpse.intervals import accuracy_score, difference, recall_score
@@ -137,6 +138,9 @@ def main():
         recognizers[approach] = recognizer = Recognizer(path)
         if recognizer.actions != names:
             raise SystemExit(f"{path}: trained on other actions ({', '.join(recognizer.actions)}): run `dvc repro`")
+        others = [f"{name} {kept}" for name, kept in recognizer.kept["versions"].items() if versions()[name] != kept]
+        if others:
+            print(f"evaluate: {path} was made with {', '.join(others)}: here, figures may differ in the last digits")
         of = {part: recognizer.believe_part(held, features, frames) for part, held in parts.items()}
         last, beliefs[approach] = of["test"][:, -1], of
         metrics[approach] = {k: round(v, 4) for k, v in scores(last, test.actions).items()}

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from conftest import write_clip
 
+import evaluate
 import picture
 import predict
 from evaluate import scores
@@ -34,6 +35,17 @@ def test_the_metrics_agree_with_the_table_of_every_test_clip(trained):
         chances = table.filter(like="p(")
         assert np.allclose(chances.sum(axis=1), 1, atol=1e-4)
         assert (chances.idxmax(axis=1) == "p(" + table["predicted"] + ")").all()
+
+
+def test_a_model_made_with_other_versions_is_said_in_one_line(copied, stage, capsys, monkeypatch):
+    here = evaluate.versions()
+    stage(copied, "evaluate")
+    assert "was made with" not in capsys.readouterr().out
+    monkeypatch.setattr(evaluate, "versions", lambda: here | {"torch": "99.0", "cv2": "98.0"})
+    stage(copied, "evaluate")
+    said = [line for line in capsys.readouterr().out.splitlines() if "was made with" in line]
+    made = f"was made with cv2 {here['cv2']}, torch {here['torch']}: here, figures may differ in the last digits"
+    assert said == [f"evaluate: models/{approach}/model.pt {made}" for approach in ("first5", "all10")]
 
 
 def test_the_early_curve_ends_at_the_accuracy_and_has_every_frame(trained):

@@ -5,7 +5,7 @@ import os
 import pandas as pd
 import pytest
 
-from glimpse.files import read_table, whole, write_table
+from glimpse.files import read_table, whole, whole_folder, write_table
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -15,6 +15,32 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         file.write("half of the ne")
         raise ZeroDivisionError
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_what_killed_processes_left_beside_a_file_goes_when_it_is_written(tmp_path):
+    nobody, somebody = 2**31 - 1, os.getppid()
+    for name in (f".t.csv.{nobody}.part", f".t.csv.{somebody}.part", f".other.csv.{nobody}.part"):
+        (tmp_path / name).write_text("half of")
+    with whole(tmp_path / "t.csv") as file:
+        file.write("new")
+    assert set(os.listdir(tmp_path)) == {"t.csv", f".t.csv.{somebody}.part", f".other.csv.{nobody}.part"}
+
+
+def test_a_folder_is_new_or_stays_as_it_was_and_nothing_is_left_beside_it(tmp_path):
+    folder, killed = tmp_path / "frames", tmp_path / ".frames.part"
+    for left in (folder, killed):
+        left.mkdir()
+        (left / "old.tar").write_text("")
+    with pytest.raises(ZeroDivisionError), whole_folder(folder) as made:
+        (made / "0.tar").write_text("")
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == ["frames"] and os.listdir(folder) == ["old.tar"]
+    killed.mkdir()
+    (killed / "old.tar").write_text("")
+    with whole_folder(folder) as made:
+        (made / "0.tar").write_text("")
+        assert os.listdir(folder) == ["old.tar"]
+    assert os.listdir(tmp_path) == ["frames"] and os.listdir(folder) == ["0.tar"]
 
 
 def test_a_read_only_link_into_a_cache_is_replaced_and_never_written_into(tmp_path):

@@ -25,9 +25,8 @@ pytestmark = pytest.mark.torture
 KILLS, SEED = int(os.environ.get("GLIMPSE_KILLS", 3)), int(os.environ.get("GLIMPSE_SEED", 0))
 STAGES = ["demo", "frames", "leaks", "split", "features", "train-first5", "train-all10", "evaluate"]
 FIRST = ["features", "train-first5", "frames", "evaluate", "demo", "train-all10", "leaks", "split"]  # to be killed
-SMALL = {
-    "demo.actors": 9, "demo.takes": 1, "features.looks": 1, "features.size": 96, "train.epochs": 80, "train.patience": 80
-}  # fmt: skip
+SMALL = {"demo.actors": 9, "demo.takes": 1, "features.looks": 1, "features.size": 96}
+SMALL |= {"train.epochs": 80, "train.patience": 80}
 OTHERWISE = '''
 """Another machine: more cores, and folders listed from their end."""
 import os
@@ -76,19 +75,22 @@ class Repro:
         self.reader.start()
 
     def _read(self):
-        for line in self.process.stdout:
-            self.printed += line
-            if found := re.match(r"Running stage '(?:.*:)?([^']+)'", line):
-                self.began[found[1]] = time.monotonic()
+        with self.process.stdout as lines:
+            for line in lines:
+                self.printed += line
+                if found := re.match(r"Running stage '(?:.*:)?([^']+)'", line):
+                    self.began[found[1]] = time.monotonic()
 
     @property
     def stage(self):
         """The stage that began last."""
         return list(self.began)[-1] if self.began else None
 
-    def reach(self, stage):
-        """Wait until a stage, or a later one, begins."""
-        while not any(STAGES.index(name) >= STAGES.index(stage) for name in list(self.began)):
+    def reach(self, stage, epochs=0):
+        """Wait until a stage, or a later one, begins, or until it has trained some epochs."""
+        while not any(STAGES.index(name) >= STAGES.index(stage) for name in list(self.began)) or (
+            self.stage == stage and self.printed.rpartition("Running stage")[2].count("\nepoch ") < epochs
+        ):
             assert self.process.poll() is None, self.printed
             time.sleep(0.01)
 
@@ -163,51 +165,46 @@ def cached(folder):
     return {path: path.stat().st_mtime_ns for path in entries}
 
 
-def test_killed_again_and_again_it_comes_to_the_same_bytes(tmp_path, undisturbed):
-    _, (whole, status), seconds = undisturbed
-    folder, rng = project(tmp_path / "clone"), random.Random(SEED)
-    targets = sorted((FIRST[number % len(FIRST)] for number in range(KILLS)), key=STAGES.index)
-    hit, kept, resumed = collections.Counter(), {}, []
-    for number, target in enumerate(targets):
-        repro = Repro(folder)
-        repro.reach(target)
-        first = target not in targets[:number]  # the first kill of a stage mustn't come too late
-        time.sleep(rng.uniform(0, 0.5 if first else 1) * seconds[target])
-        assert repro.send(signal.SIGKILL) != 0
-        hit[repro.stage] += 1
-        resumed += re.findall(r"resuming at epoch \d+", repro.printed)
-        damaged = [name for name in half_written(folder, whole) if name not in ("dvc.lock", "metrics/test.json")]
-        assert not damaged, (repro.stage, damaged)
-        for entry, written in kept.items():
-            assert entry.stat().st_mtime_ns == written  # what is done stays done
-        kept |= cached(folder)
-    repro = Repro(folder)
-    assert repro.end() == 0, repro.printed
-    resumed += re.findall(r"resuming at epoch \d+", repro.printed)
-    print(f"\n{KILLS} kills: {dict(hit)}; trainings: {resumed or 'none resumed'}")
-    assert set(targets) <= set(hit)
-    assert outputs(folder) == (whole, status)
-    assert {name for name in whole if name.startswith("data/frames/")} == {
-        path.relative_to(folder).as_posix() for path in (folder / "data/frames").rglob("*")
-    }
+def moments(rng):
+    """(stage, signal, whether the stage is hit for the first time) of every stop, in the order of the stages."""
+    stops = [(FIRST[number % len(FIRST)], signal.SIGKILL) for number in range(KILLS)]
+    stops += [(stage, signal.SIGINT) for stage in (STAGES if KILLS > 3 else ["demo", "train-all10", "evaluate"])]
+    rng.shuffle(stops)
+    stops.sort(key=lambda stop: STAGES.index(stop[0]))
+    return [(stage, which, stage not in dict(stops[:n])) for n, (stage, which) in enumerate(stops)]
 
 
-def test_ctrl_c_ends_it_at_once_and_in_one_line(tmp_path, undisturbed):
+def test_killed_and_stopped_again_and_again_it_comes_to_the_same_bytes(tmp_path, undisturbed):
     _, (whole, status), seconds = undisturbed
     folder, rng = project(tmp_path / "clone"), random.Random(SEED)
-    for target in STAGES if len(STAGES) <= KILLS else ["demo", "features", "train-all10"]:
+    hit, done, resumed, said = collections.Counter(), {}, [], []
+    for target, which, first in moments(rng):
         repro = Repro(folder)
         repro.reach(target)
-        time.sleep(rng.uniform(0.3, 0.6) * seconds[target])
-        assert repro.send(signal.SIGINT) != 0
-        assert "Traceback" not in repro.printed and "Error" not in repro.printed, repro.printed
-        said = re.findall(r"^.*: stopped; .*$", repro.printed, re.MULTILINE)
-        assert said == [f"{repro.stage}: stopped; started again, it goes on from what is done"], repro.printed
-        assert not leftovers(folder)
-        print(f"\n{target}: {said[0]}")
+        if first and target.startswith("train"):  # while it trains
+            repro.reach(target, epochs=rng.randint(1, 20))
+        else:  # the first must not come too late; Ctrl-C neither before Python is there nor when all is done
+            early, late = (0.3, 0.5) if which == signal.SIGINT else (0, 0.5 if first else 1)
+            time.sleep(rng.uniform(early, late) * seconds[target])
+        stage = repro.stage
+        assert repro.send(which) != 0, (stage, which, repro.printed)
+        hit[stage, which.name] += 1
+        resumed += re.findall(r".*: resuming at epoch \d+", repro.printed)
+        if which == signal.SIGINT:
+            assert "Traceback" not in repro.printed and not leftovers(folder), repro.printed
+            said += re.findall(r".*: stopped; started again, it goes on from what is done\n", repro.printed)
+        differ = half_written(folder, whole)
+        assert set(differ) <= {"dvc.lock", "data/dvc.lock", "metrics/test.json"}, (stage, which, differ)  # Git's
+        assert all(entry.stat().st_mtime_ns == written for entry, written in done.items())  # and not made again
+        done |= cached(folder)
     repro = Repro(folder)
     assert repro.end() == 0, repro.printed
+    resumed += re.findall(r".*: resuming at epoch \d+", repro.printed)
+    print(f"\n{hit.total()} stops: {dict(hit)}; {len(said)} times 'stopped'; {resumed}; {len(done)} clips in caches")
+    assert {stage for stage, _, _ in moments(random.Random(SEED))} <= {stage for stage, _ in hit}
+    assert resumed
     assert outputs(folder) == (whole, status)
+    assert not [path for path in leftovers(folder) if path.parent.name in ("frames", "demo")]
 
 
 def test_of_two_at_once_the_second_gives_way(tmp_path, undisturbed):
