@@ -15,13 +15,18 @@ def misbehave(path):
     if "hangs" in path:
         time.sleep(1000)
     if "hogs" in path:
-        bytearray(2**40)
+        bytearray(10 * 2**30)
     if "bug" in path:
         raise KeyError(path)
     if "talks" in path:
         os.write(2, b"noise of a decoder\n")
         print("noise of a decoder", file=sys.stderr)
     return True
+
+
+def slow_at_first(number):
+    time.sleep(number == 0)
+    return number
 
 
 def pid(_):

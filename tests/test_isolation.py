@@ -24,21 +24,20 @@ def in_words(reason):
 
 def test_a_process_that_goes_wrong_costs_its_item_alone(capfd):
     asked = ["a", "segfault 1", "b", "exits", "segfault 2", "hangs", "talks", "hogs", "c"]
-    with isolation.processes(2, limit=2) as each:
+    with isolation.processes(2, limit=2, room=4 * 2**30) as each:
         answers = list(each(decoders.misbehave, asked, in_words, 100))
     wanted = [in_words(REASONS[one.split()[0]]) if one.split()[0] in REASONS else True for one in asked]
     assert answers == wanted
     assert capfd.readouterr() == ("", "")
 
 
-def test_no_more_is_begun_than_may_wait_and_order_is_kept():
+def test_order_is_kept_and_no_more_is_done_than_may_wait():
     begun = itertools.count()
     with isolation.processes(2) as each:
-        for number, answer in enumerate(each(str, begun, in_words, 3)):
-            assert answer == str(number)
-            if number == 50:
-                break
-    assert next(begun) <= 50 + 3 + 3
+        answers = each(decoders.slow_at_first, begun, in_words, 5)
+        assert next(answers) == 0
+        assert next(begun) == 7  # the first, five ahead of it, and one at hand
+        assert [next(answers) for _ in range(20)] == [*range(1, 7), *range(8, 22)]
 
 
 def test_an_error_of_ours_in_another_process_is_no_fault_of_the_item():

@@ -129,20 +129,17 @@ def _grab_all(reader, plan, gap, size):
     """What is at the planned positions, {position: ((height, width), scaled frame, its change)}, and how many frames
     there are."""
     wanted, before = set(plan.tolist()), {max(0, position - gap) for position in plan.tolist()}
-    kept, earlier, count, shape = {}, {}, 0, None
+    kept, earlier, count = {}, {}, 0
     while reader.grab():
         if count in wanted or count in before:
             ok, frame = reader.retrieve()
             if not ok:
                 break
-            if shape and frame.shape[:2] != shape:  # so it is in a few damaged files
-                frame = cv2.resize(frame, shape[::-1])
-            shape = frame.shape[:2]
             if count in before:
                 earlier[count] = frame
             if count in wanted:
                 change = cv2.addWeighted(frame, 1, earlier.get(max(0, count - gap), frame), -1, STILL)
-                kept[count] = shape, cover(frame, size), cover(change, size)
+                kept[count] = frame.shape[:2], cover(frame, size), cover(change, size)
             earlier.pop(count - gap, None)
         count += 1
     return kept, count
