@@ -1,28 +1,30 @@
 """Stage `frames`: decode every clip of the data set once and keep its candidate frames.
 
 Reads the folder `dataset`. Writes data/frames/ (JPEGs in tar shards), data/clips.csv (a row per usable clip) and
-data/rejected.csv (a row per file that isn't one, with the reason). Run: python src/frames.py [--workers N]
+data/rejected.csv (a row per file that isn't one, with the reason).
+Run: python src/frames.py [--workers N] [--limit SECONDS]
 """
 
 from glimpse.settings import read  # isort: split
 
 import argparse
-import multiprocessing
 import os
+import re
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
-import cv2
 import pandas as pd
 from tqdm import tqdm
 
-from glimpse import clips, looks, sampling, store, video
+from glimpse import clips, isolation, looks, sampling, store, video
 from glimpse.files import whole_folder, write_table
 
 CACHE = Path(".cache/frames")
 SAMPLE = 8  # clips decoded first, to tell how long the rest will take
+AHEAD = 1000  # clips that others may be decoded before, while one takes its time
+WHOLE = 0.8  # least readable share of a clip that is no damage: some files count frames that only hold the one before
 
 
 def decode(path, candidates, size):
@@ -31,9 +33,12 @@ def decode(path, candidates, size):
     The measures of a clip that can't be used are {"reason": …}.
     """
     try:
+        video.check_file(path)
         key = store.content_key(path, candidates, size, store.code_of(video, looks, sampling, store))
     except OSError as error:
         return None, {"reason": f"can't be read: {error.strerror}"}
+    except video.Unreadable as reason:
+        return None, {"reason": str(reason)}
     entry = CACHE / key[:2] / f"{key}.tar"
     known = store.read_entry(entry)
     if known:
@@ -44,36 +49,79 @@ def decode(path, candidates, size):
         measures, pictures = {"reason": str(reason)}, []
     else:
         pictures = store.Stored.encode(clip).pictures
-        measures = {"frames": clip.frames, "fps": clip.fps, "width": clip.width, "height": clip.height}
+        measures = {name: getattr(clip, name) for name in ("frames", "stated", "fps", "width", "height")}
     store.write_entry(entry, measures, pictures)
     return entry, measures
 
 
-def decode_all(paths, candidates, size, workers):
-    """`decode` over all paths, side by side and in their order; says beforehand how long it may take."""
+def decode_all(paths, candidates, size, workers, limit):
+    """`decode` over all paths, side by side and in their order; says beforehand how long it may take.
+
+    A clip whose decoder crashes, or takes more than `limit` seconds, is rejected for this once: nothing is cached.
+    """
     entries = [None] * len(paths)
     sample = list(sampling.evenly(len(paths), min(SAMPLE, len(paths)))) if paths else []
     rest = sorted(set(range(len(paths))) - set(sample))
-    context = multiprocessing.get_context("spawn")  # a fork would copy threads, OpenCV's too, in whatever state
-    with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
-
-        def submit(positions):
-            chosen = [paths[position] for position in positions]
-            many = len(chosen)
-            results = pool.map(decode, chosen, [candidates] * many, [size] * many, chunksize=4 if many > 64 else 1)
-            yield from zip(positions, results, strict=True)
-
-        began = time.perf_counter()
-        for position, result in submit(sample):
-            entries[position] = result
+    began = time.perf_counter()
+    with isolation.processes(workers, limit) as each:
+        chosen = (paths[position] for position in [*sample, *rest])
+        work = partial(decode, candidates=candidates, size=size)
+        results = each(work, chosen, lambda reason: (None, {"reason": reason}), AHEAD)
+        for position in sample:
+            entries[position] = next(results)
         spent = time.perf_counter() - began
         if rest:
             ahead = len(rest) / len(sample)
             disk = sum(entry.stat().st_size for entry, _ in (entries[p] for p in sample) if entry) * (ahead + 1)
             print(f"frames: about {spent * ahead / 60:.1f} min and {2 * disk / 1e6:.0f} MB of disk ahead", flush=True)
-        for position, result in tqdm(submit(rest), total=len(rest), desc="frames", unit="clip", disable=None):
-            entries[position] = result
+        for position in tqdm(rest, desc="frames", unit="clip", disable=None):
+            entries[position] = next(results)
     return entries
+
+
+def judge(found, entries, readable):
+    """Which clips are used: rows of clips.csv, the cache's entry of each, and {clip: reason} of the others.
+
+    Of files with the same bytes the first by name is used.
+    """
+    rows, used, rejected = [], {}, {}
+    for one, (entry, measures) in zip(found, entries, strict=True):
+        if "reason" in measures:
+            rejected[one.clip] = measures["reason"]
+            continue
+        frames, stated = measures["frames"], measures["stated"]
+        share = min(1.0, frames / stated) if stated else 1.0
+        if share < readable:
+            rejected[one.clip] = f"{frames} of {stated} frames could be read"
+        elif entry in used:
+            other = "" if used[entry].action == one.action else ", under another action"
+            rejected[one.clip] = f"duplicate of {used[entry].clip}{other}"
+        else:
+            used[entry] = one
+            seconds = round(frames / measures["fps"], 3) if measures["fps"] else ""
+            names = {"clip": one.clip, "action": one.action, "folder": one.folder}
+            rows.append({**names, **measures, "seconds": seconds, "readable": round(share, 3)})
+    return rows, list(used), rejected
+
+
+def check(rejected, used, reject):
+    """Ends the program with one line if most clips are rejected, {name: reason}, or any is and `reject` is "fail".
+
+    Files that aren't named like clips don't count.
+    """
+    bad = {name: reason for name, reason in rejected.items() if clips.named_like_a_clip(name)}
+    if len(bad) > used:
+        kinds = {name: re.sub(r"\d+|(duplicate of).*", r"\1", reason) for name, reason in bad.items()}
+        kind, many = Counter(kinds.values()).most_common(1)[0]
+        name = next(name for name in bad if kinds[name] == kind)
+        raise SystemExit(
+            f"frames: {len(bad)} of {len(bad) + used} clips can't be used, that is too many; {many} of them like this: "
+            f"{name}: {bad[name]}; all reasons are in data/rejected.csv"
+        )
+    if bad and reject == "fail":
+        first = "; ".join(f"{name}: {reason}" for name, reason in list(bad.items())[:3])
+        more = f"; {len(bad) - 3} more in data/rejected.csv" if len(bad) > 3 else ""
+        raise SystemExit(f"frames: {len(bad)} clips can't be used, and reject is fail: {first}{more}")
 
 
 def write_shards(folder, names, entries):
@@ -91,27 +139,27 @@ def write_shards(folder, names, entries):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that decode side by side")
-    workers = max(1, parser.parse_args().workers)
-    settings = read("dataset", "candidates", "store_size")
+    parser.add_argument("--limit", type=float, default=isolation.LIMIT, help="seconds that decoding a clip may take")
+    asked = parser.parse_args()
+    if not asked.limit > 0:
+        parser.error(f"--limit is {asked.limit:g}, but it takes seconds above 0")
+    settings = read("dataset", "candidates", "store_size", "readable", "reject")
     found, rejected = clips.find(settings.dataset)
     actions = sorted({one.action for one in found})
     print(f"frames: {len(found)} clips of {len(actions)} actions in {settings.dataset}", flush=True)
     paths = [os.path.join(settings.dataset, one.clip) for one in found]
-    entries = decode_all(paths, settings.candidates, settings.store_size, workers)
-
-    rows, usable = [], []
-    for one, (entry, measures) in zip(found, entries, strict=True):
-        if "reason" in measures:
-            rejected[one.clip] = measures["reason"]
-            continue
-        seconds = round(measures["frames"] / measures["fps"], 3) if measures["fps"] else ""
-        rows.append({"clip": one.clip, "action": one.action, "folder": one.folder, "seconds": seconds, **measures})
-        usable.append(entry)
-    for name, reason in sorted(rejected.items())[:10]:
+    entries = decode_all(paths, settings.candidates, settings.store_size, max(1, asked.workers), asked.limit)
+    rows, usable, bad = judge(found, entries, settings.readable)
+    rejected = dict(sorted((rejected | bad).items()))
+    write_table("data/rejected.csv", pd.DataFrame(rejected.items(), columns=["clip", "reason"]))
+    check(rejected, len(rows), settings.reject)
+    for name, reason in list(rejected.items())[:10]:
         print(f"frames: not used: {name}: {reason}")
     if len(rejected) > 10:
         print(f"frames: not used: {len(rejected) - 10} more, all in data/rejected.csv")
-    write_table("data/rejected.csv", pd.DataFrame(sorted(rejected.items()), columns=["clip", "reason"]))
+    damaged = sum(row["readable"] < WHOLE for row in rows)
+    if damaged:
+        print(f"frames: {damaged} of the clips used are damaged: column `readable` of data/clips.csv, below {WHOLE}")
     counts = Counter(row["action"] for row in rows)
     if len(counts) < 2:
         raise SystemExit(
@@ -119,7 +167,7 @@ def main():
             "at least 2 are needed, one folder of clips each"
         )
     write_shards(Path("data/frames"), [row["clip"] for row in rows], usable)
-    columns = ["clip", "action", "folder", "frames", "fps", "width", "height", "seconds"]
+    columns = ["clip", "action", "folder", "frames", "fps", "width", "height", "seconds", "readable"]
     write_table("data/clips.csv", pd.DataFrame(rows, columns=columns))
     print(f"frames: {len(rows)} clips of {len(counts)} actions, {settings.candidates} frames each, in data/frames/")
 

@@ -3,16 +3,18 @@
 Prints for each clip the likeliest actions with their probabilities, and after how many frames the answer settled; where
 the model is not sure enough to be wrong in no more than a share --error of its answers, "unknown". A file that can't be
 used is named on stderr, the others are done all the same, and the exit code is then 1.
+
+Another process decodes: it costs no time, since it starts while torch is imported, which it does without.
 """
 
 import argparse
 import csv
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
-from glimpse import clips, store, video
-from glimpse.inference import Recognizer, settled_after
+from glimpse import clips, isolation, store, video
 
 
 def files_in(given):
@@ -24,14 +26,22 @@ def files_in(given):
             yield path
 
 
-def predict(recognizer, path, least):
-    """What the model says of one file: {clip, action, known, settled_after, frames, probabilities}; raises Unreadable.
+def decode(path, candidates, size):
+    """A file's `Stored` candidates, or the Unreadable that says why there are none."""
+    try:
+        return store.Stored.encode(video.read_clip(path, candidates, size))
+    except video.Unreadable as reason:
+        return reason
+
+
+def predict(recognizer, path, stored, least):
+    """What the model says of a `Stored` clip: {clip, action, known, settled_after, frames, probabilities}.
 
     `known`: whether its confidence is `least` or more.
     """
-    kept = recognizer.kept
-    clip = video.read_clip(path, kept["candidates"], kept["store_size"])
-    beliefs = recognizer.believe(path.name, store.Stored.encode(clip))
+    from glimpse.inference import settled_after
+
+    beliefs = recognizer.believe(path.name, stored)
     ranked = sorted(zip(recognizer.actions, beliefs[-1].tolist()), key=lambda pair: -pair[1])
     return {
         "clip": str(path),
@@ -58,31 +68,24 @@ def share(text):
     return float(text)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", nargs="+", metavar="CLIP|FOLDER")
-    parser.add_argument("--model", default="models/all10/model.pt")
-    parser.add_argument("--top", type=int, default=3, help="actions shown per clip")
-    parser.add_argument("--error", type=share, default=0.1, help="share of wrong answers to accept, else unknown (0.1)")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a line")
-    form.add_argument("--csv", action="store_true", help="a table with a column for each action")
-    asked = parser.parse_args()
-    recognizer = Recognizer(asked.model)
+def answer_all(recognizer, paths, each, asked):
+    """Prints what the model says of files, as `asked` on the command line; returns how many are bad and how many not.
+
+    `each`: of `isolation.processes`.
+    """
     least = recognizer.threshold(asked.error)
     table = csv.writer(sys.stdout, lineterminator="\n")
     if asked.csv:
         chances = [f"p({name})" for name in recognizer.actions]
         table.writerow(["clip", "action", "known", "settled_after", "frames", *chances])
-    done = bad = 0
-    for path in files_in(asked.clips):
-        try:
-            answer = predict(recognizer, path, least)
-        except video.Unreadable as reason:
-            print(f"{path}: {reason}", file=sys.stderr)
+    bad = 0
+    work = partial(decode, candidates=recognizer.kept["candidates"], size=recognizer.kept["store_size"])
+    for path, stored in zip(paths, each(work, paths, video.Unreadable, 4), strict=True):
+        if isinstance(stored, video.Unreadable):
+            print(f"{path}: {stored}", file=sys.stderr)
             bad += 1
             continue
-        done += 1
+        answer = predict(recognizer, path, stored, least)
         if asked.csv:
             chances = [f"{answer['probabilities'][name]:.6f}" for name in recognizer.actions]
             known = "yes" if answer["known"] else "unknown"
@@ -93,6 +96,23 @@ def main():
             print(json.dumps(answer, ensure_ascii=False), flush=True)
         else:
             print(as_text(answer, max(1, asked.top)), flush=True)
+    return bad, len(paths) - bad
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", nargs="+", metavar="CLIP|FOLDER")
+    parser.add_argument("--model", default="models/all10/model.pt")
+    parser.add_argument("--top", type=int, default=3, help="actions shown per clip")
+    parser.add_argument("--error", type=share, default=0.1, help="share of wrong answers to accept, else unknown (0.1)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line")
+    form.add_argument("--csv", action="store_true", help="a table with a column for each action")
+    asked = parser.parse_args()
+    with isolation.processes(1) as each:
+        from glimpse.inference import Recognizer  # here, after the process has started
+
+        bad, done = answer_all(Recognizer(asked.model), list(files_in(asked.clips)), each, asked)
     if not done + bad:
         raise SystemExit(f"{', '.join(asked.clips)}: no clips there")
     if bad:

@@ -1,6 +1,7 @@
 """What several tests need: made-up clips with known frames, and a small project taken through all its stages."""
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,6 +46,19 @@ def write_clip(path, levels, width=64, height=48, fps=25):
 def write_params(folder, **changes):
     """params.yaml in `folder`: the project's own, with changes such as {"train.epochs": 2}."""
     (folder / "params.yaml").write_text(yaml.safe_dump(changed(load(ROOT / "params.yaml"), changes)))
+
+
+def peak_of(command, folder):
+    """What a command prints, both streams, and the most memory that it or one of its processes took, in MB."""
+    code = (  # in between, since a process counts what the one took that it was copied from
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], stderr=subprocess.STDOUT)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, *map(str, command)]
+    printed = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True).stdout
+    printed, _, peak = printed.rstrip("\n").rpartition("\n")
+    return printed, int(peak) / (1000 if sys.platform == "linux" else 1e6)
 
 
 STAGES = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EXTENSIONS = frozenset(".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split())
+NOT_TEXT = "its name is not text in UTF-8: rename it"
 
 
 @dataclass(frozen=True)
@@ -28,29 +29,52 @@ def find(dataset):
     if not root.is_dir():
         raise SystemExit(f"dataset: {dataset} is not a folder: expected one folder of clips per action in it")
     found, ignored = [], {}
-    for folder, folders, files in os.walk(root, followlinks=True):
-        place = Path(folder).relative_to(root)
-        for name in [name for name in folders if name.startswith(".")]:
-            ignored[(place / name).as_posix()] = "hidden folder"
-            folders.remove(name)
+
+    def ignore(path, reason):
+        ignored[Path(path).relative_to(root).as_posix().encode(errors="backslashreplace").decode()] = reason
+
+    def unreadable(error):
+        ignore(error.filename, f"can't be read: {error.strerror}")
+
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=unreadable):
+        place = Path(folder)
+        depth = len(place.relative_to(root).parts)
+        if not folders and not files and depth:
+            ignore(place, "empty folder")
+        for name in [*folders]:
+            reason = _why_not_into(place / name, depth)
+            if reason:
+                ignore(place / name, reason)
+                folders.remove(name)
         for name in files:
-            clip = place / name
+            clip = place.relative_to(root) / name
             reason = _why_not(clip)
             if reason:
-                ignored[clip.as_posix()] = reason
+                ignore(place / name, reason)
             else:
                 found.append(Found(clip.as_posix(), clip.parts[0], "/".join(clip.parts[1:-1])))
-        if len(place.parts) == 2:  # links that lead back up would be followed for ever
-            for name in folders:
-                ignored[(place / name).as_posix()] = "folder deeper than <action>/<group>/<clip>"
-            folders.clear()
     return sorted(found, key=lambda one: one.clip), dict(sorted(ignored.items()))
+
+
+def _why_not_into(folder, depth):
+    """Why a folder, in one that is `depth` below the data set, is not looked into; None if it is."""
+    if folder.name.startswith("."):
+        return "hidden folder"
+    if not _is_text(folder.name):
+        return NOT_TEXT
+    if folder.is_symlink() and any(folder.samefile(above) for above in list(folder.parents)[: depth + 1]):
+        return "a link to a folder above it"
+    if depth == 2:
+        return "folder deeper than <action>/<group>/<clip>"
+    return None
 
 
 def _why_not(clip):
     """Why a file, by its path inside the data set, is no clip; None if it is one by its name."""
     if clip.name.startswith("."):
         return "hidden file"
+    if not _is_text(clip.name):
+        return NOT_TEXT
     if not clip.suffix:
         return "no extension"
     if clip.suffix.lower() not in EXTENSIONS:
@@ -60,6 +84,17 @@ def _why_not(clip):
     return None
 
 
+def _is_text(name):
+    """Whether a name can be written down; on Linux it may be any bytes."""
+    return name.encode(errors="ignore").decode() == name
+
+
+def named_like_a_clip(name):
+    """Whether a file with this name, or path, is meant to be a clip."""
+    name = Path(name)
+    return not name.name.startswith(".") and name.suffix.lower() in EXTENSIONS
+
+
 def looks_like_a_clip(path):
     """Whether a file, outside of any data set, has the name of a clip."""
-    return path.is_file() and not path.name.startswith(".") and path.suffix.lower() in EXTENSIONS
+    return path.is_file() and named_like_a_clip(path)

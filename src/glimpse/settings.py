@@ -100,6 +100,8 @@ ALLOWED = {
     "seed": Whole(0, 2**31 - 1),
     "candidates": Whole(1, 200),
     "store_size": Whole(32, 1024),
+    "readable": Number(0, 1),
+    "reject": Choice(("report", "fail")),
     "frames": Whole(1, 200),
     "draw": Choice(("segments", "random")),
     "redraw": YES_NO,

@@ -5,6 +5,7 @@ are converted. The count that a file states is often wrong (3 to 8 too high in J
 """
 
 import os
+import stat
 from dataclasses import dataclass
 
 import cv2
@@ -14,8 +15,13 @@ from glimpse.looks import STILL, cover
 from glimpse.sampling import evenly
 
 SHORTEST_SIDE = 24  # pixels; a smaller picture shows no action
+MOST_PIXELS = 8192 * 8192  # of a frame: twice what 8K has; more is a header gone wrong, and a lot of memory
+LONGEST = 20  # times the short side
 BEFORE = 0.08  # seconds before a candidate: the frame that its change is told from, or else the first one
 BEFORE_FRAMES = 2  # the same where the file tells no frame rate
+TEXT = bytes([*b"\t\n\r\f", *range(32, 256)])  # what text in most encodings is made of, and no video
+# How videos begin, and from which byte on.
+HEADERS = {b"AVI ": 8, b"ftyp": 4, b"moov": 4, b"mdat": 4, b"\x1aE\xdf\xa3": 0, b"FLV": 0, b"OggS": 0, b"0&\xb2u": 0}
 
 
 class Unreadable(Exception):
@@ -29,6 +35,7 @@ class Clip:
     candidates: list
     changes: list  # what each candidate differs by from the frame BEFORE, around STILL
     frames: int  # that can really be decoded
+    stated: int  # frames that the file says it has; 0 if it says nothing that could be true
     fps: float  # as stated; 0.0 if unknown
     width: int
     height: int
@@ -37,16 +44,45 @@ class Clip:
 def read_clip(path, wanted, size):
     """A `Clip` with `wanted` candidates spread evenly over the frames, scaled so that the short side is `size` pixels.
 
-    A clip with fewer frames than `wanted` repeats some. Raises Unreadable with the reason.
+    A clip with fewer frames than `wanted` repeats some. Raises Unreadable with the reason, or MemoryError.
     """
+    check_file(path)
+    try:
+        return _read(path, wanted, size)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from None
+        raise Unreadable(f"OpenCV fails on it: {error.err}") from None
+
+
+def check_file(path):
+    """Raises Unreadable where a look at the file, without decoding, tells that it is no clip."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait for ever
+            raise Unreadable("not a file, but a folder, pipe or device")
+        with open(path, "rb") as file:
+            head = file.read(1024)
+    except OSError as error:
+        broken = isinstance(error, FileNotFoundError) and os.path.islink(path)
+        raise Unreadable("a link to nothing" if broken else f"can't be read: {error.strerror or error}") from None
+    if not head:
+        raise Unreadable("empty file")
+    if head.startswith(b"version https://git-lfs"):
+        raise Unreadable("pointer of git-lfs: run `git lfs pull`")
+    if not head.translate(None, TEXT):  # FFmpeg would take some for lists of files to open
+        raise Unreadable("not a video: text")
+
+
+def _read(path, wanted, size):
     reader = _open(path)
-    stated = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
-    fps = reader.get(cv2.CAP_PROP_FPS)
-    gap = max(1, round(BEFORE * fps)) if 0 < fps < 1000 else BEFORE_FRAMES
+    stated, fps = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)), reader.get(cv2.CAP_PROP_FPS)
+    fps = fps if 0 < fps < 1000 else 0.0
+    gap = max(1, round(BEFORE * fps)) if fps else BEFORE_FRAMES
     plan = evenly(stated, wanted) if 0 < stated < 10**8 else np.array([0])
     kept, frames = _grab_all(reader, plan, gap, size)
     if frames == 0:
-        raise Unreadable("no frame could be decoded: damaged, or a codec that this OpenCV doesn't know")
+        codec = _in_words((int(reader.get(cv2.CAP_PROP_FOURCC)) % 2**32).to_bytes(4, "little"))
+        raise Unreadable(f"no frame could be decoded: damaged, or a codec that this OpenCV lacks{codec}")
     if frames == 1:
         raise Unreadable("only one frame could be decoded")
     if frames != stated:
@@ -57,26 +93,36 @@ def read_clip(path, wanted, size):
     (height, width), _, _ = kept[plan[0]]
     if min(width, height) < SHORTEST_SIDE:
         raise Unreadable(f"too small: {width}x{height} pixels, at least {SHORTEST_SIDE} are needed")
+    if max(width, height) > LONGEST * min(width, height):
+        raise Unreadable(f"too narrow: {width}x{height} pixels")
     candidates = [kept[position][1] for position in plan]
     if all(np.array_equal(candidates[0], other) for other in candidates[1:]):
         raise Unreadable("all frames are identical")
     changes = [kept[position][2] for position in plan]
-    return Clip(candidates, changes, frames, round(fps, 3) if 0 < fps < 1000 else 0.0, width, height)
+    stated = stated if fps and 0 < stated < 10**8 else 0  # without a frame rate it is reckoned from nothing
+    return Clip(candidates, changes, frames, stated, round(fps, 3), width, height)
 
 
 def _open(path):
     """An OpenCV reader of the file; one decoding thread, since clips are decoded side by side."""
-    try:
-        with open(path, "rb") as file:
-            if not file.read(1):
-                raise Unreadable("empty file")
-    except OSError as error:
-        raise Unreadable(f"can't be read: {error.strerror or error}") from None
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # the reason is ours to give, not the decoder's
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not reader.isOpened():
+        with open(path, "rb") as file:
+            head = file.read(1024)
+        if any(head.startswith(mark, place) for mark, place in HEADERS.items()):
+            codec = _in_words(head.partition(b"vids")[2][:4])  # in AVI files
+            raise Unreadable(f"cut off, or a codec that this OpenCV lacks{codec}")
         raise Unreadable("not a video that OpenCV can open")
+    width, height = int(reader.get(cv2.CAP_PROP_FRAME_WIDTH)), int(reader.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    if width * height > MOST_PIXELS:
+        raise Unreadable(f"too large: its header says {width}x{height} pixels")
     return reader
+
+
+def _in_words(letters):
+    """The four bytes that name a codec, as " (AV01)"; "" if they are no letters."""
+    return f" ({letters.decode()})" if letters.isalnum() else ""
 
 
 def _grab_all(reader, plan, gap, size):

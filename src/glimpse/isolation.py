@@ -1,0 +1,130 @@
+"""Clips decoded in processes of their own: a decoder that crashes, hangs or eats memory costs the one clip it had.
+
+What these processes write on stderr goes nowhere: the reason is ours to give.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from functools import partial
+from multiprocessing.connection import wait
+
+import cv2
+
+LIMIT = 300  # seconds for one clip
+ROOM = 8 * 2**30  # bytes of addresses for one process, where the system can limit them; decoding takes 1 or 2 GB
+
+
+@contextlib.contextmanager
+def processes(count, limit=LIMIT, room=ROOM):
+    """Start `count` processes; gives `each(function, items, lost, ahead)`, and ends them with the block.
+
+    `each` yields function(item) for every item, in order. Where none comes back within `limit` seconds and `room` bytes
+    it yields lost(reason) in its place. `ahead`: how many items may be done before their turn, and wait in memory.
+    """
+    started = [_Process(room) for _ in range(count)]
+    try:
+        yield partial(_each, started, limit)
+    finally:
+        for process in started:
+            process.end()
+
+
+def _each(started, limit, function, items, lost, ahead):
+    numbered, done, turn = enumerate(items), {}, 0
+    job = next(numbered, None)
+    while True:
+        for process in started:
+            if process.free and job and job[0] <= turn + ahead:
+                process.begin(*job, function)
+                job = next(numbered, None)
+        while turn in done:
+            yield done.pop(turn)
+            turn += 1
+        busy = {process.pipe: process for process in started if not process.free}
+        if job is None and all(process.number is None for process in busy.values()):
+            return
+        ready = wait(busy, 0.5)
+        for pipe, process in busy.items():
+            number = process.number
+            if pipe in ready:
+                fine, result = process.answer()
+            elif number is not None and time.monotonic() > process.began + limit:
+                fine, result = False, f"not decoded within {limit:g} s"
+                process.restart()
+            else:
+                continue
+            if number is not None:
+                done[number] = result if fine else lost(result)
+
+
+class _Process:
+    """One process, which has one item at a time or none."""
+
+    def __init__(self, room):
+        self.room = room
+        self.start()
+
+    def start(self):
+        context = multiprocessing.get_context("spawn")  # a fork would copy threads, OpenCV's too, in whatever state
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, self.room), daemon=True)
+        interrupted = signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # inherited: Ctrl-C is for the program, which ends it
+        self.process.start()
+        signal.signal(signal.SIGINT, interrupted)
+        theirs.close()  # so that its end is the end of the pipe
+        self.free, self.number = False, None  # free when it says so
+
+    def end(self):
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+    def restart(self):
+        self.end()
+        self.start()
+
+    def begin(self, number, item, function):
+        self.free, self.number, self.began = False, number, time.monotonic()
+        with contextlib.suppress(OSError):  # it died: there will be no answer
+            self.pipe.send((function, item))
+
+    def answer(self):
+        """(True, result) or (False, reason), and the process is free for another item."""
+        try:
+            kind, result = self.pipe.recv()
+        except (EOFError, OSError):
+            if self.number is None:
+                raise RuntimeError("a process for decoding ended before it began") from None
+            self.restart()
+            return False, "the decoder crashed"
+        self.free, self.number = True, None
+        if kind == "bug":
+            raise RuntimeError(result)
+        return kind == "fine", result
+
+
+def _work(pipe, room):
+    """What runs in a process: answers items until the program that started it closes the pipe or dies."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource  # not on Windows
+
+        resource.setrlimit(resource.RLIMIT_AS, (room, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    cv2.setNumThreads(1)
+    answer = "fine", None
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            pipe.send(answer)
+            function, item = pipe.recv()
+            try:
+                answer = "fine", function(item)
+            except MemoryError:
+                answer = "lost", "decoding it takes too much memory"
+            except Exception:
+                answer = "bug", traceback.format_exc()
