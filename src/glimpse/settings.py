@@ -189,11 +189,10 @@ def check(tree, path=PARAMS):
         if below and not isinstance(value, dict):
             raise SystemExit(f"{path}: {name} is {shown(value)}, but it takes settings below it: {', '.join(below)}")
         flat |= {f"{name}.{key}": of for key, of in value.items()} if below else {str(name): value}
-    for key in flat:
-        if key not in ALLOWED:
-            likely = difflib.get_close_matches(key, ALLOWED, n=1)
-            hint = f": did you mean {likely[0]}?" if likely else ""
-            raise SystemExit(f"{path}: {shown(key)} is not a setting{hint}")
+    for key in (key for key in flat if key not in ALLOWED):
+        likely = difflib.get_close_matches(key, ALLOWED, n=1)
+        hint = f": did you mean {likely[0]}?" if likely else ""
+        raise SystemExit(f"{path}: {shown(key)} is not a setting{hint}")
     parsed = {}
     for key, allowed in ALLOWED.items():
         if key not in flat:
