@@ -202,7 +202,7 @@ def test_killed_and_stopped_again_and_again_it_comes_to_the_same_bytes(tmp_path,
     resumed += re.findall(r".*: resuming at epoch \d+", repro.printed)
     print(f"\n{hit.total()} stops: {dict(hit)}; {len(said)} times 'stopped'; {resumed}; {len(done)} clips in caches")
     assert {stage for stage, _, _ in moments(random.Random(SEED))} <= {stage for stage, _ in hit}
-    assert resumed
+    assert resumed and said
     assert outputs(folder) == (whole, status)
     assert not [path for path in leftovers(folder) if path.parent.name in ("frames", "demo")]
 

@@ -141,8 +141,10 @@ def test_a_training_out_of_patience_trains_no_further(copied, stage, capsys, eac
     few(copied, **{"train.epochs": 30, "train.patience": 1, "train.lr": 1e-8})
     stage(copied, "train", "first5")
     undisturbed = bytes_of(copied)
-    last = capsys.readouterr().out.count("\nepoch ")
-    assert last < 30
+    history = pd.read_csv(copied / MADE[1])
+    assert len(history) == capsys.readouterr().out.count("\nepoch ") < 30
+    best = history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True])["epoch"].iloc[0]
+    assert len(history) == best + 1
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
         calls(patch, train, "save", 1)
         stage(copied, "train", "first5")
