@@ -91,8 +91,8 @@ def test_queued_experiments_both_succeed_and_can_be_looked_at_applied_and_branch
     )
     assert not [one for one in psutil.process_iter(["cwd"]) if str(clone.folder) in (one.info["cwd"] or "")]
     assert clone.status() == []
-    table = clone.run("dvc", "exp", "show", "--only-changed", "--drop", ".*/.*").splitlines()
-    assert all(len(line) <= 110 for line in table) and "frames" in table[1]
+    table = clone.run("dvc", "exp", "show", "--only-changed", "--drop", ".*/.*|Created|State|Executor").splitlines()
+    assert all(len(line) <= 110 for line in table) and "frames" in table[1], table
     assert all(any(name in line for line in table) for name in ("five", *names))
     assert all(name in clone.run("dvc", "exp", "show") for name in names)
     clone.run("dvc", "exp", "apply", names[1])
@@ -130,13 +130,12 @@ def test_a_training_after_ctrl_c_goes_on_and_ends_as_if_nothing_had_been(clone):
     clone.run("dvc", "repro", "train-all10")
     kept = {name: content for name, content in clone.outputs().items() if name.startswith("models/all10/")}
     again = ["dvc", "repro", "--force", "--single-item", "--no-run-cache", "train-all10"]
-    printed = clone.interrupted(*again, at="epoch   2", after=1.5)
-    assert "epoch 300" not in printed and "Traceback" not in printed
-    assert not (clone.folder / "models/all10/model.pt").exists()
+    stopped = clone.interrupted(*again, at="epoch   2", after=1.5)
+    assert "epoch 300" not in stopped and not (clone.folder / "models/all10/model.pt").exists()
     printed = clone.run("dvc", "repro", "--no-run-cache", "train-all10")
     assert {name: content for name, content in clone.outputs().items() if name.startswith("models/all10/")} == kept
     clone.restore()
-    assert re.search(r"train-all10: resuming at epoch \d+", printed)
+    assert "Traceback" not in stopped and re.search(r"train-all10: resuming at epoch \d+", printed)
 
 
 def test_mistakes_are_one_line_that_names_them_and_lose_nothing(clone, tmp_path):
