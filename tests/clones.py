@@ -65,7 +65,7 @@ class Clone:
             head, start, tail = path.read_text().partition(f"\n{group}:\n" if group else "dataset")
             head, tail = (head + start, tail) if group else ("", head + start + tail)
             indent = "  " if group else ""
-            changed, count = re.subn(rf"(?m)^({indent}{name}: +)\S+", rf"\g<1>{value}", tail, count=1)
+            changed, count = re.subn(rf"(?m)^({indent}{name}: +)('.*'|\".*\"|\S+)", rf"\g<1>{value}", tail, count=1)
             assert count == 1, key
             path.write_text(head + changed)
 
