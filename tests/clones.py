@@ -57,7 +57,7 @@ class Clone:
         assert running.returncode != 0, "".join(lines)
         return "".join(lines)
 
-    def set(self, **changes):
+    def set(self, changes):
         """Write settings into params.yaml as a user would, the comments kept: {"train.epochs": 2}."""
         path = self.folder / "params.yaml"
         for key, value in changes.items():
@@ -93,12 +93,3 @@ class Clone:
         listed += [*self.folder.glob("models/*/*"), *self.folder.glob("metrics/*")]
         files = [file for path in listed for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
         return {str(file.relative_to(self.folder)): file.read_bytes() for file in files if file.name != ".gitignore"}
-
-
-def small_clone(folder, **changes):
-    """A clone with the small demo, its first `dvc repro` done and committed; returns it and what that printed."""
-    clone = Clone(folder)
-    clone.set(**SMALL, **changes)
-    printed = clone.run("dvc", "repro")
-    clone.run("git", "commit", "--quiet", "--all", "--message", "A small demo")
-    return clone, printed

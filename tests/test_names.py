@@ -43,7 +43,7 @@ def test_odd_names_of_clips_actions_and_groups_reach_every_table_and_plot(clips,
     clone = Clone(tmp_path / "a [clone]")
     link = tmp_path / "a link, 1"
     link.symlink_to(clips)
-    clone.set(**SMALL, dataset=json.dumps(str(link), ensure_ascii=False))  # under -S a comma would be a sweep
+    clone.set(SMALL | {"dataset": json.dumps(str(link), ensure_ascii=False)})  # under -S a comma would be a sweep
     printed = clone.run("dvc", "repro")
     assert f"frames: {len(ACTIONS) * len(GROUPS)} clips of {len(ACTIONS)} actions" in printed
     assert "split: groups by the subfolder: 8 groups of 40 clips" in printed
@@ -76,6 +76,6 @@ def test_odd_names_of_clips_actions_and_groups_reach_every_table_and_plot(clips,
     clone.run("git", "commit", "--quiet", "--all", "--message", "My clips")
     shutil.copytree(clips, clone.folder / "data/my [odd] clips")  # the same, versioned by DVC in the repository
     clone.run("dvc", "add", "data/my [odd] clips")
-    clone.set(dataset="'data/my [odd] clips'")
+    clone.set({"dataset": "'data/my [odd] clips'"})
     assert clone.ran(clone.run("dvc", "repro", "frames")) == ["frames"]
     assert set(clone.status()) == {"data/.gitignore", '"data/my [odd] clips.dvc"', "dvc.lock", "params.yaml"}

@@ -32,7 +32,7 @@ def test_right_after_the_clone_there_are_metrics_and_a_graph(clone):
 
 
 def test_the_first_run_makes_all_and_a_second_does_nothing(clone):
-    clone.set(**SMALL)
+    clone.set(SMALL)
     printed = clone.run("dvc", "repro")
     assert clone.ran(printed) == ALL
     assert clone.status() == [*LOCKS, "metrics/test.json", "params.yaml"]
@@ -63,7 +63,7 @@ def json_of(clone, path):
 
 
 def test_settings_that_were_tried_before_are_cached(clone):
-    clone.set(frames=5)
+    clone.set({"frames": 5})
     printed = clone.run("dvc", "repro")
     assert clone.ran(printed) == [] and all(f"Stage '{stage}' is cached" in printed for stage in TRAININGS)
     clone.restore()
@@ -126,7 +126,7 @@ def test_what_was_pushed_is_pulled_into_another_clone_and_nothing_trains_again(c
 
 
 def test_a_training_after_ctrl_c_goes_on_and_ends_as_if_nothing_had_been(clone):
-    clone.set(**{"train.epochs": 300, "train.patience": 300})
+    clone.set({"train.epochs": 300, "train.patience": 300})
     clone.run("dvc", "repro", "train-all10")
     kept = {name: content for name, content in clone.outputs().items() if name.startswith("models/all10/")}
     again = ["dvc", "repro", "--force", "--single-item", "--no-run-cache", "train-all10"]
