@@ -18,7 +18,7 @@ from glimpse import workers
 import time
 
 if __name__ == "__main__":
-    with workers.side_by_side(time.sleep, [0, 600], workers=2) as done:
+    with workers.side_by_side(time.sleep, [0] + 20 * [600], workers=2) as done:
         for _ in done:
             print("working", flush=True)
 """
@@ -34,9 +34,15 @@ def test_results_come_in_order_and_a_failure_ends_the_processes():
     assert time.monotonic() - began < 30 and not multiprocessing.active_children()
 
 
+def test_the_processes_never_hear_of_ctrl_c_and_the_program_does():
+    with side_by_side(signal.pthread_sigmask, [signal.SIG_BLOCK], [[]], workers=1) as done:
+        assert signal.SIGINT in next(done)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 @pytest.mark.parametrize("all_of_them", [True, False])
 def test_ctrl_c_ends_all_of_them_and_is_one_line(tmp_path, all_of_them):
-    """Sent to every process, as a terminal does, or to the first alone; one of them works then, and one waits."""
+    """Sent to every process, as a terminal does, or to the first alone."""
     script = tmp_path / "waiting.py"
     script.write_text(WAITING)
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DVC_STAGE": "metrics/dvc.yaml:study"}

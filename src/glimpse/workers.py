@@ -16,8 +16,8 @@ def side_by_side(job, *items, workers=None, initializer=None):
     with ProcessPoolExecutor(workers, context, initializer) as pool:
         try:
             with without_ctrl_c():
-                results = pool.map(job, *items)
-            yield results
+                futures = [pool.submit(job, *one) for one in zip(*items, strict=True)]
+            yield (future.result() for future in futures)  # never cancelled, which a stopped pool takes amiss
         except BaseException:
             for process in multiprocessing.active_children():
                 process.terminate()
