@@ -62,17 +62,18 @@ def decode_all(paths, candidates, size, workers, limit):
     entries = [None] * len(paths)
     sample = list(sampling.evenly(len(paths), min(SAMPLE, len(paths)))) if paths else []
     rest = sorted(set(range(len(paths))) - set(sample))
-    began = time.perf_counter()
     with isolation.processes(workers, limit) as each:
         chosen = (paths[position] for position in [*sample, *rest])
         work = partial(decode, candidates=candidates, size=size)
         results = each(work, chosen, lambda reason: (None, {"reason": reason}), AHEAD)
         for position in sample:
             entries[position] = next(results)
-        spent = time.perf_counter() - began
+            if position == sample[0]:
+                began = time.perf_counter()  # the processes have started
         if rest:
-            ahead = len(rest) / len(sample)
-            disk = sum(entry.stat().st_size for entry, _ in (entries[p] for p in sample) if entry) * (ahead + 1)
+            spent, ahead = time.perf_counter() - began, len(rest) / (len(sample) - 1)
+            disk = sum(entry.stat().st_size for entry, _ in (entries[p] for p in sample) if entry)
+            disk *= len(paths) / len(sample)
             print(f"frames: about {spent * ahead / 60:.1f} min and {2 * disk / 1e6:.0f} MB of disk ahead", flush=True)
         for position in tqdm(rest, desc="frames", unit="clip", disable=None):
             entries[position] = next(results)
