@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,7 +58,7 @@ STAGES = ("frames.py", "features.py")  # for each lever; the groups are told onc
 BY_HAND = ("data/groups.csv", "data/labels.csv")
 
 
-def prepare(work, tree, stages):
+def prepare(work: Path, tree: dict, stages: Iterable[str]) -> None:
     """Run stages with these settings in the folder `work`; what they decoded and looked at before is kept."""
     (work / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     for script in stages:
@@ -66,12 +67,12 @@ def prepare(work, tree, stages):
             raise SystemExit(f"ablate: {script}: {(done.stderr.strip() or 'ended early').splitlines()[-1]}")
 
 
-def told(work):
+def told(work: Path) -> pd.DataFrame:
     """The action and the group of each clip: a table by clip."""
     return read_table(work / "data/split.csv", ["clip", "action", "group"]).set_index("clip")
 
 
-def validate(work, tree, labels, folds, seeds):
+def validate(work: Path, tree: dict, labels: pd.DataFrame, folds: int, seeds: int) -> pd.DataFrame:
     """How many of its trainings were right about each validation clip: a table with clip, group and right."""
     s = SimpleNamespace(**check(tree))
     clips = read_table(work / "data/clips.csv", ["clip"])["clip"]
@@ -88,7 +89,7 @@ def validate(work, tree, labels, folds, seeds):
     return val.groupby("clip", as_index=False).agg(group=("group", "first"), right=("right", "mean"))
 
 
-def row_of(lever, answers, reference):
+def row_of(lever: str, answers: pd.DataFrame, reference: pd.DataFrame) -> dict[str, object]:
     """A lever's figures, and what it has above the settings as they are, on the same clips."""
     right, groups = answers["right"].to_numpy(), answers["group"].to_numpy()
     score = accuracy_score(right, groups)
@@ -102,7 +103,7 @@ def row_of(lever, answers, reference):
     return row
 
 
-def keep(path, rows):
+def keep(path: Path, rows: list[dict[str, object]]) -> None:
     """Put rows into the table, in place of those of the same clips and lever."""
     table = pd.DataFrame(rows)
     if path.exists():
@@ -112,7 +113,7 @@ def keep(path, rows):
     write_table(path, table.sort_values("clips", kind="stable").round(4))
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--folds", type=int, default=5)

@@ -40,7 +40,7 @@ MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 QUALITY = 20  # on the scale of OpenCV's AVI writer: about 180 kB a clip
 
 
-def write_clip(path, action, number, take, seed):
+def write_clip(path: Path, action: str, number: int, take: int, seed: int) -> None:
     """Draw one clip into a new file. OSError if it can't be read back whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, number, ACTIONS.index(action), take])  # take > 0: not the actor's
@@ -54,7 +54,7 @@ def write_clip(path, action, number, take, seed):
         raise OSError(f"{path.name} is incomplete: is the disk full?")
 
 
-def draw_all(folder, actors, takes, seed, workers=None):
+def draw_all(folder: Path | str, actors: int, takes: int, seed: int, workers: int | None = None) -> int:
     """Draw actors x takes clips of every action, then put them in place of `folder`. Returns how many."""
     with whole_folder(folder) as drawn:
         clips = [(drawn / action / f"actor{number:02d}_{action}_{take}.avi", action, number, take, seed)
@@ -65,7 +65,7 @@ def draw_all(folder, actors, takes, seed, workers=None):
     return len(clips)
 
 
-def main():
+def main() -> None:
     demo, folder = read("demo").demo, Path("data/demo")
     clips = draw_all(folder, demo.actors, demo.takes, demo.seed)
     size = sum(path.stat().st_size for path in folder.rglob("*.avi")) / 1e6

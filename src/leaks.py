@@ -21,12 +21,12 @@ from glimpse.store import Frames
 FRAMES = 20  # of a clip that are compared, at most
 
 
-def thumbnails(jpegs):
+def thumbnails(jpegs: list[bytes]) -> np.ndarray:
     """Up to FRAMES thumbnails spread evenly over a clip's candidates, uint8 (frames, 48, 64)."""
     return np.stack([thumbnail(jpegs[position]) for position in evenly(len(jpegs), min(FRAMES, len(jpegs)))])
 
 
-def main():
+def main() -> None:
     clips, frames = sorted(read_table("data/clips.csv", ["clip"])["clip"]), Frames("data/frames")
     cv2.setNumThreads(1)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -4,10 +4,12 @@ Reads data/frames/, metrics/predictions-*.csv and models/. Run: python src/pictu
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from glimpse.files import read_table, whole
 from glimpse.inference import Recognizer
@@ -17,12 +19,14 @@ TALL, MARGIN, WIDE = 92, 8, 252  # pixels: a frame's height, the gaps, the colum
 RIGHT, WRONG, GREY, INK = (60, 130, 30), (50, 50, 200), (130, 130, 130), (40, 40, 40)  # BGR
 
 
-def write(sheet, text, x, y, colour=INK, scale=0.45):
+def write(
+    sheet: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int, int] = INK, scale: float = 0.45
+) -> None:
     """Words on the sheet, their base line at y."""
     cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 
-def strip(jpegs):
+def strip(jpegs: Iterable[bytes]) -> np.ndarray:
     """Stored frames side by side, each TALL pixels high."""
     frames = [from_jpeg(jpeg) for jpeg in jpegs]
     size = round(frames[0].shape[1] * TALL / frames[0].shape[0]), TALL
@@ -32,13 +36,13 @@ def strip(jpegs):
     )
 
 
-def answer_words(row, approach):
+def answer_words(row: pd.Series, approach: str) -> str:
     """An approach's answer to a clip, with its probability."""
     chance = float(row[f"p({row['predicted']})"])
     return f"{approach}: {row['predicted']} {chance:.0%}"
 
 
-def draw(rows, frames, recognizer):
+def draw(rows: list[tuple[pd.Series, pd.Series]], frames: Frames, recognizer: Recognizer) -> np.ndarray:
     """The sheet: BGR uint8. `rows`: for each clip its rows of the two tables of answers, first5's and all10's."""
     read = [(frames.stored(first["clip"]), recognizer.positions(first["clip"])) for first, _ in rows]
     strips = [strip([stored.jpegs[position] for position in positions]) for stored, positions in read]
@@ -57,7 +61,7 @@ def draw(rows, frames, recognizer):
     return sheet
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("picture", type=Path, help="a PNG file to write")
     asked = parser.parse_args()

@@ -11,13 +11,18 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glimpse import clips, isolation, store, video
 
+if TYPE_CHECKING:
+    from glimpse.inference import Recognizer
 
-def files_in(given):
+
+def files_in(given: Iterable[str]) -> Iterator[Path]:
     """The clips that the given paths name, themselves or in their folders, in order."""
     for path in map(Path, given):
         if path.is_dir():
@@ -26,7 +31,7 @@ def files_in(given):
             yield path
 
 
-def decode(path, candidates, size):
+def decode(path: Path, candidates: int, size: int) -> store.Stored | video.Unreadable:
     """A file's `Stored` candidates, or the Unreadable that says why there are none."""
     try:
         return store.Stored.encode(video.read_clip(path, candidates, size))
@@ -34,7 +39,7 @@ def decode(path, candidates, size):
         return reason
 
 
-def predict(recognizer, path, stored, least):
+def predict(recognizer: "Recognizer", path: Path, stored: store.Stored, least: float) -> dict:
     """What the model says of a `Stored` clip: {clip, action, known, settled_after, frames, probabilities}.
 
     `known`: whether its confidence is `least` or more.
@@ -53,7 +58,7 @@ def predict(recognizer, path, stored, least):
     }
 
 
-def as_text(answer, top):
+def as_text(answer: dict, top: int) -> str:
     """One line for people."""
     likeliest = list(answer["probabilities"].items())[:top]
     words = ", ".join(f"{action} {probability:.1%}" for action, probability in likeliest)
@@ -61,14 +66,16 @@ def as_text(answer, top):
     return f"{answer['clip']}: {words}; settled after {answer['settled_after']} of {answer['frames']} frames"
 
 
-def share(text):
+def share(text: str) -> float:
     """A share between 0 and 1, from the command line."""
     if not 0 < float(text) < 1:
         raise ValueError
     return float(text)
 
 
-def answer_all(recognizer, paths, each, asked):
+def answer_all(
+    recognizer: "Recognizer", paths: list[Path], each: Callable[..., Iterator], asked: argparse.Namespace
+) -> tuple[int, int]:
     """Prints what the model says of files, as `asked` on the command line; returns how many are bad and how many not.
 
     `each`: of `isolation.processes`.
@@ -99,7 +106,7 @@ def answer_all(recognizer, paths, each, asked):
     return bad, len(paths) - bad
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", nargs="+", metavar="CLIP|FOLDER")
     parser.add_argument("--model", default="models/all10/model.pt")

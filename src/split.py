@@ -8,6 +8,7 @@ Run: python src/split.py
 
 from glimpse.settings import read  # isort: split
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,7 @@ from glimpse.splitting import assign, holdings_of, in_folds
 PARTS = ("train", "val", "test")
 
 
-def kept(path, column, clips):
+def kept(path: Path | str, column: str, clips: Iterable[str]) -> dict[str, str]:
     """{clip: value} from a table that a person keeps, empty if there is none; a clip not in the data set is named."""
     if not Path(path).exists():
         return {}
@@ -37,11 +38,11 @@ def kept(path, column, clips):
     return dict(zip(table["clip"], table[column], strict=True))
 
 
-def official(folder, number):
+def official(folder: Path | str, number: int) -> dict[str, str]:
     """The clips of an official list's train and test part, {clip: "train" | "test"}; empty if there are no lists."""
     if not list(Path(folder).glob("trainlist*.txt")):
         return {}
-    parts = {}
+    parts: dict[str, str] = {}
     for part in ("train", "test"):
         path = Path(folder, f"{part}list{number:02d}.txt")
         try:
@@ -56,7 +57,9 @@ def official(folder, number):
     return parts
 
 
-def divide(table, test, val, folds, fold, lists, seed):
+def divide(
+    table: pd.DataFrame, test: float, val: float, folds: int, fold: int, lists: dict[str, str], seed: int
+) -> pd.Series:
     """The part of each row of `table` (clip, action, group): train, val or test, "" where the lists leave it out.
 
     With `lists` {clip: part} the test part is theirs; with `folds` it is the groups of that fold; else a share.
@@ -76,7 +79,7 @@ def divide(table, test, val, folds, fold, lists, seed):
     return table["group"].map(part_of)
 
 
-def cures(group, by_hand, lists):
+def cures(group: str, by_hand: dict[str, str], lists: dict[str, str]) -> tuple[str, str]:
     """What to set against leaks of looks and of names; "" where official lists have it so."""
     if lists:
         return "", ""
@@ -85,7 +88,7 @@ def cures(group, by_hand, lists):
     return "split.leaks to join", "split.group to auto"
 
 
-def check(table, before):
+def check(table: pd.DataFrame, before: pd.Series) -> None:
     """Every part must have every action, and every action groups enough; else one line that names what lacks.
 
     `before`: the group of each row of `table` before any were joined; the line says so if joining may have done it.
@@ -114,8 +117,8 @@ def check(table, before):
         raise SystemExit(f"split: {'; '.join(lacking)}: {wanted}{blame}")
 
 
-def pairs_alike(path, clips):
-    """The pairs of clips that look alike, [(clip, clip)]."""
+def pairs_alike(path: Path | str, clips: Iterable[str]) -> list[tuple[str, str]]:
+    """The pairs of clips that look alike."""
     table, known = read_table(path, ["clip", "like"]), set(clips)
     pairs = list(zip(table["clip"], table["like"], strict=True))
     for clip in (clip for pair in pairs for clip in pair if clip not in known):
@@ -123,7 +126,7 @@ def pairs_alike(path, clips):
     return pairs
 
 
-def main():
+def main() -> None:
     settings = read("seed", "split")
     rule = settings.split
     table = read_table("data/clips.csv", ["clip", "action", "folder"])[["clip", "action", "folder"]]

@@ -8,31 +8,35 @@ Run: python src/study.py
 
 from glimpse.settings import read  # isort: split
 
+from collections.abc import Iterable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
 from glimpse.files import read_array, read_table, whole, write_table
-from glimpse.intervals import accuracy_score, difference
+from glimpse.intervals import Difference, Score, accuracy_score, difference
 from glimpse.trials import Trial, possible, run_all
 
 SHARES = (0.25, 0.5, 0.75)  # of the training groups, for the learning curve
 ORDERLESS = ("mean", "attention")
 
 
-def plan(s, base, first, actions, groups):
+def plan(
+    s: SimpleNamespace, base: Trial, first: Trial, actions: list[str], groups: list[str]
+) -> dict[str, list[Trial]]:
     """The trials that answer each question, {question's key: [Trial]}; `actions` and `groups` of each clip.
 
     Left out: shares of the groups that lack an action, and left-out actions where fewer than two would remain.
     """
 
-    def possible_all(asked):
+    def possible_all(asked: Iterable[Trial]) -> bool:
         return all(possible(trial, actions, groups, s.study.folds, s.split.val, s.seed) for trial in asked)
 
     folds, seeds = range(s.study.folds), range(s.seed, s.seed + s.study.seeds)
 
-    def over(trial, seeds=seeds):
+    def over(trial: Trial, seeds: Iterable[int] = seeds) -> list[Trial]:
         return [replace(trial, seed=seed, fold=fold) for seed in seeds for fold in folds]
 
     trials = {
@@ -59,7 +63,7 @@ def plan(s, base, first, actions, groups):
 class Found:
     """What the trials came to, question by question."""
 
-    def __init__(self, table, trials):
+    def __init__(self, table: pd.DataFrame, trials: dict[str, list[Trial]]) -> None:
         columns = list(Trial.__dataclass_fields__)
         table = table[table["part"] == "test"]
         rows = {key: group for key, group in table.groupby(columns, dropna=False)}
@@ -68,7 +72,7 @@ class Found:
             for key, asked in trials.items()
         }
 
-    def clips(self, key):
+    def clips(self, key: str) -> pd.DataFrame:
         """The share of trainings that were right about each clip: a table with clip, action, group and right."""
         return (
             self.of[key]
@@ -76,25 +80,25 @@ class Found:
             .agg(action=("action", "first"), group=("group", "first"), right=("right", "mean"))
         )
 
-    def score(self, key):
+    def score(self, key: str) -> Score:
         """Accuracy over all folds, mean over seeds, with its interval."""
         clips = self.clips(key)
         return accuracy_score(clips["right"].to_numpy(), clips["group"].to_numpy())
 
-    def gain(self, key, over):
+    def gain(self, key: str, over: str) -> Difference:
         """What `key` has above `over`, on the same clips."""
         more, less = self.clips(key), self.clips(over)
         assert more["clip"].equals(less["clip"])
         return difference(less["right"].to_numpy(), more["right"].to_numpy(), more["group"].to_numpy())
 
-    def spread(self, key):
+    def spread(self, key: str) -> tuple[float, float]:
         """The standard deviation of the accuracy over seeds, and over folds within a seed."""
         each = self.of[key].groupby(["seed", "fold"])["right"].mean()
         seeds = self.of[key].groupby("seed")["right"].mean()
         return float(seeds.std(ddof=1)) if len(seeds) > 1 else float("nan"), float(each.groupby("seed").std().mean())
 
 
-def told_by(found, views, follows):
+def told_by(found: Found, views: int, follows: bool) -> list[str]:
     """Is it appearance, movement or order? Sentences. follows: whether the frames' squares follow what moves."""
     frames = found.score("frames, mean")
     shown = "frames alone" + (", in a square that follows what moves," if follows else ",")
@@ -116,7 +120,7 @@ def told_by(found, views, follows):
     return lines
 
 
-def keep_of_lstm(found):
+def keep_of_lstm(found: Found) -> str:
     """Does the LSTM earn its keep? A sentence."""
     best = max(ORDERLESS, key=lambda kind: found.score(kind).value)
     gain = found.gain("lstm", best)
@@ -124,7 +128,7 @@ def keep_of_lstm(found):
     return f"Does the LSTM earn its keep? {verdict}: {gain.in_words(f'{best} of the looks', 'the LSTM')}."
 
 
-def half_enough(found, first, use):
+def half_enough(found: Found, first: int, use: int) -> str:
     """Is half of the clip enough? A sentence."""
     if first == use:
         return f"Both approaches read {use} frames: whether half of the clip is enough was not asked."
@@ -134,7 +138,7 @@ def half_enough(found, first, use):
     return f"Is half of the clip enough? {enough}: {said}."
 
 
-def stability(found):
+def stability(found: Found) -> str:
     """How stable is a score? A sentence."""
     seeds, folds = found.spread("as set")
     count = found.of["as set"]["seed"].nunique()
@@ -142,7 +146,7 @@ def stability(found):
     return f"How stable is a score? Standard deviation {over}, {100 * folds:.1f} points from fold to fold."
 
 
-def learning_curve(found):
+def learning_curve(found: Found) -> tuple[list[Score], float, str]:
     """The score by the share of the training groups, and what twice as many would give.
 
     The errors are taken to fall as a power of the number of clips (Hestness and others 2017); a straight line through
@@ -162,7 +166,7 @@ def learning_curve(found):
     return scores, twice, words
 
 
-def never_seen(found, error):
+def never_seen(found: Found, error: float) -> tuple[dict[str, Score], str]:
     """How often clips of an action that no training saw end as unknown, beside those of known actions."""
     asked = [of for key, of in found.of.items() if key.startswith("without ")]
     if not asked:
@@ -182,7 +186,7 @@ def never_seen(found, error):
     return lost, said
 
 
-def main():
+def main() -> None:
     s = read("seed", "candidates", "frames", "draw", "redraw", "first5", "all10", "split", "features", "model",
              "train", "evaluate", "study")  # fmt: skip
     if s.model.tune:

@@ -20,9 +20,10 @@ APPROACHES, MEASURES = ("first5", "all10"), ("accuracy", "recall")
 FOLDS = "no clip tested twice: the pooled interval (Wilson) takes clips for independent, groups or not"
 SPREAD = "runs share clips: the interval (t) is about the luck of split and training, not about other clips"
 ONE = "one run: no spread"
+Run = tuple[dict, dict]  # its settings and its metrics, by their names
 
 
-def shown(all_commits):
+def shown(all_commits: bool) -> list[dict]:
     """What `dvc exp show --json` says, of the current commit or of all."""
     command = [sys.executable, "-m", "dvc", "exp", "show", "--json", *(["--all-commits"] if all_commits else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -31,22 +32,22 @@ def shown(all_commits):
     return json.loads(done.stdout)
 
 
-def told(state, kind):
+def told(state: dict, kind: str) -> dict:
     """The params or metrics that DVC read in one state of the project, over all its files: {"split.fold": 0, …}."""
     files = ((state.get("data") or {}).get(kind) or {}).values()
     return {name: value for file in files for name, value in flat(file.get("data") or {}).items()}
 
 
-def flat(tree, prefix=""):
+def flat(tree: dict, prefix: str = "") -> dict:
     """A nested tree as {"split.fold": 0, …}."""
-    found = {}
+    found: dict = {}
     for name, value in tree.items():
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return found
 
 
-def runs_of(commits, names):
-    """The experiments, as {name: (settings, metrics)}, and the names of those without metrics (queued, failed).
+def runs_of(commits: list[dict], names: list[str]) -> tuple[dict[str, Run], list[str]]:
+    """The experiments by name, and the names of those without metrics (queued, failed).
 
     commits: what `shown` gives. names: experiments, commits by name, or "workspace"; empty: the experiments.
     """
@@ -71,9 +72,9 @@ def runs_of(commits, names):
     return runs, empty
 
 
-def group(runs):
+def group(runs: dict[str, Run]) -> list[tuple[dict, list[Run]]]:
     """Runs that differ in RUNS alone, together: [({setting: value} that tells it from the others, [run, …])]."""
-    same = {}
+    same: dict[str, list[Run]] = {}
     for settings, metrics in runs.values():
         key = json.dumps({k: v for k, v in settings.items() if k not in RUNS}, sort_keys=True)
         same.setdefault(key, []).append((settings, metrics))
@@ -83,15 +84,15 @@ def group(runs):
     return [({name: kind.get(name) for name in differ}, held) for kind, held in zip(kinds, same.values(), strict=True)]
 
 
-def is_folds(runs):
+def is_folds(runs: list[Run]) -> bool:
     """Whether the runs are folds of one seed, each of them once, so that no clip is tested twice."""
     folds = [settings.get("split.fold") for settings, _ in runs]
     seeds = {settings.get("seed") for settings, _ in runs}
     return len(runs) > 1 and runs[0][0].get("split.folds", 0) > 1 and len(seeds) == 1 and len(set(folds)) == len(folds)
 
 
-def row_of(runs, approach, measure):
-    """Mean, standard deviation and intervals of one figure over runs of one thing, [(settings, metrics)].
+def row_of(runs: list[Run], approach: str, measure: str) -> dict[str, object]:
+    """Mean, standard deviation and intervals of one figure over runs of one thing.
 
     t_low, t_high: Student's interval of the mean over runs. pooled, low, high: over all clips of the folds, Wilson's
     (1927), for accuracy, which is a share of clips.
@@ -109,7 +110,7 @@ def row_of(runs, approach, measure):
     return row
 
 
-def summarise(runs):
+def summarise(runs: dict[str, Run]) -> pd.DataFrame:
     """A row for each kind of experiment, approach and measure; first the settings that tell the kinds apart."""
     columns = ["approach", "measure", "runs", "n", "mean", "sd", "t_low", "t_high", "pooled", "low", "high", "note"]
     kinds = group(runs)
@@ -117,7 +118,7 @@ def summarise(runs):
     return pd.DataFrame(rows, columns=[*kinds[0][0], *columns])
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="all of the current baseline's if none")
     parser.add_argument("--csv", metavar="FILE", help="write the table there too")
