@@ -30,7 +30,7 @@ from glimpse.trials import Trial, possible, run_all
 
 ROOT = Path(__file__).resolve().parents[1]
 AS_SET = "settings as they are"
-LEVERS = {
+LEVERS: dict[str, dict[str, object]] = {
     AS_SET: {},
     "square in the middle": {"features.follow": False},
     "no changes": {"features.change": False},

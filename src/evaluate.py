@@ -20,9 +20,9 @@ from glimpse.early import early, early_actions, share_seen
 from glimpse.engine import versions
 from glimpse.files import read_array, read_table, whole, write_table
 from glimpse.inference import Recognizer, settled_after
-from glimpse.intervals import accuracy_score, difference, recall_score
+from glimpse.intervals import Difference, Score, accuracy_score, difference, recall_score
 from glimpse.leaks import COLUMNS, straddling
-from glimpse.parts import load_parts
+from glimpse.parts import Part, load_parts
 from glimpse.reliability import calibration_error, reliability, selective
 from glimpse.sampling import keyed_rng
 from glimpse.store import Frames
@@ -31,23 +31,22 @@ from glimpse.summary import summary
 APPROACHES = ("first5", "all10")
 
 
-def scores(probabilities, actions):
+def scores(probabilities: np.ndarray, actions: np.ndarray) -> dict[str, float]:
     """Accuracy (share of clips right) and recall (mean over actions of the share of its clips found)."""
-    probabilities, actions = torch.from_numpy(probabilities), torch.from_numpy(actions)
-    count = probabilities.shape[1]
+    said, asked, count = torch.from_numpy(probabilities), torch.from_numpy(actions), probabilities.shape[1]
     return {
-        "accuracy": multiclass_accuracy(probabilities, actions, count, average="micro").item(),
-        "recall": multiclass_recall(probabilities, actions, count, average="macro").item(),
+        "accuracy": multiclass_accuracy(said, asked, count, average="micro").item(),
+        "recall": multiclass_recall(said, asked, count, average="macro").item(),
     }
 
 
-def subsets(beliefs, parts, number, seed):
+def subsets(beliefs: dict[str, dict[str, np.ndarray]], parts: dict[str, Part], number: int, seed: int) -> pd.DataFrame:
     """The original study's protocol: scores on random halves of the clips of train and val, which the models know."""
     actions = np.concatenate([parts["train"].actions, parts["val"].actions])
     rows = []
     for subset in range(1, number + 1):
         chosen = np.sort(keyed_rng(seed, "subset", subset).permutation(len(actions))[: max(1, len(actions) // 2)])
-        row = {"subset": subset, "seen_clips": len(chosen)}
+        row: dict[str, float] = {"subset": subset, "seen_clips": len(chosen)}
         for approach, of in beliefs.items():
             last = np.concatenate([of["train"][:, -1], of["val"][:, -1]])[chosen]
             row |= {f"{approach}_{name}": value for name, value in scores(last, actions[chosen]).items()}
@@ -55,7 +54,7 @@ def subsets(beliefs, parts, number, seed):
     return pd.DataFrame(rows)
 
 
-def recalls(right, part, names):
+def recalls(right: dict[str, np.ndarray], part: Part, names: list[str]) -> pd.DataFrame:
     """Recall of each action, with its number of clips and its interval. right: {approach: bool (clips,)}."""
     rows = []
     for number, name in enumerate(names):
@@ -68,13 +67,15 @@ def recalls(right, part, names):
     return pd.DataFrame(rows)
 
 
-def measured(recognizer, beliefs, parts, error):
-    """All figures of one approach: {name: Score or number}. beliefs: {part: probabilities (clips, use, actions)}."""
+def measured(
+    recognizer: Recognizer, beliefs: dict[str, np.ndarray], parts: dict[str, Part], error: float
+) -> dict[str, Score | float]:
+    """All figures of one approach by their names. beliefs: {part: probabilities (clips, use, actions)}."""
     last, test = beliefs["test"][:, -1], parts["test"]
     groups, right = np.array(test.groups), last.argmax(1) == test.actions
     least = recognizer.threshold(error)
     answered = last.max(1) >= least
-    found = {
+    found: dict[str, Score | float] = {
         "accuracy": accuracy_score(right, groups),
         "recall": recall_score(right, test.actions, groups),
         "ece_before": calibration_error(tempered(last, 1 / recognizer.temperature), test.actions),
@@ -88,12 +89,15 @@ def measured(recognizer, beliefs, parts, error):
     return found
 
 
-def scores_table(found, apart, n, groups):
-    """Every figure in a row: approach, measure, value, low, high, n, groups, note. apart: {measure: Difference}."""
+def scores_table(
+    found: dict[str, dict[str, Score | float]], apart: dict[str, Difference], n: int, groups: int
+) -> pd.DataFrame:
+    """Every figure in a row: approach, measure, value, low, high, n, groups, note. apart: by measure."""
     rows = []
     for approach, of in found.items():
         for measure, score in of.items():
-            row = {"approach": approach, "measure": measure, "value": score, "n": n, "groups": groups, "note": ""}
+            row: dict[str, object] = {"approach": approach, "measure": measure, "value": score}
+            row |= {"n": n, "groups": groups, "note": ""}
             rows.append(row if isinstance(score, float) else row | score.row())
     for measure, gain in apart.items():
         note = f"p {gain.p:.4f}: {gain.in_words(*APPROACHES)}"
@@ -101,7 +105,13 @@ def scores_table(found, apart, n, groups):
     return pd.DataFrame(rows, columns=["approach", "measure", "value", "low", "high", "n", "groups", "note"])
 
 
-def alarms_of(beliefs, parts, measures, exposed, names):
+def alarms_of(
+    beliefs: dict[str, dict[str, np.ndarray]],
+    parts: dict[str, Part],
+    measures: dict[str, np.ndarray],
+    exposed: set[str],
+    names: list[str],
+) -> pd.DataFrame:
     """The table of alarms: alarm, approach, figure, sentence; no rows if there is none."""
     train, test = parts["train"], parts["test"]
     rows = alarms.leaks(exposed, len(test.clips)) + alarms.few_clips(test.groups)
@@ -115,7 +125,7 @@ def alarms_of(beliefs, parts, measures, exposed, names):
     return pd.DataFrame(rows, columns=["alarm", "approach", "figure", "sentence"])
 
 
-def answers(belief, part, names):
+def answers(belief: np.ndarray, part: Part, names: list[str]) -> pd.DataFrame:
     """Every test clip with its answer, and the probability of each action after the last frame."""
     last = belief[:, -1]
     table = pd.DataFrame({"clip": part.clips, "group": part.groups})
@@ -125,14 +135,15 @@ def answers(belief, part, names):
     return pd.concat([table, pd.DataFrame(last, columns=[f"p({name})" for name in names])], axis=1)
 
 
-def main():
+def main() -> None:
     settings = read("seed", "evaluate")
     names, parts = load_parts(["train", "val", "test"])
     clips = read_table("data/clips.csv", alarms.MEASURES)
     features, frames = read_array("data/features.npy", len(clips), None, None, None), Frames("data/frames")
     measures = {name: pd.to_numeric(clips[name], errors="coerce").to_numpy(float) for name in alarms.MEASURES}
     test, error = parts["test"], settings.evaluate.error
-    recognizers, beliefs, found, metrics = {}, {}, {}, {"n": len(test.clips)}
+    recognizers, beliefs, found = {}, {}, {}
+    metrics: dict[str, int | dict[str, float]] = {"n": len(test.clips)}
     for approach in APPROACHES:
         path = f"models/{approach}/model.pt"
         recognizers[approach] = recognizer = Recognizer(path)

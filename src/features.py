@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -25,14 +26,14 @@ from glimpse.backbone import load_backbone, pretrained
 from glimpse.engine import frozen, pick_device, seen, versions
 from glimpse.files import read_table, remember, remembered, whole
 from glimpse.looks import Look, clean_look
-from glimpse.store import Frames, code_of
+from glimpse.store import Frames, Stored, code_of
 
 CACHE = Path(".cache/features")
 SEED = 0  # of the looks: not the setting, so that trainings with other seeds share them
 ONE_DRAWS = threading.Lock()  # torchvision draws from torch's one generator, so looks are made one at a time
 
 
-def entry_of(clip, stored, settings):
+def entry_of(clip: str, stored: Stored, settings: list) -> Path:
     """Where a clip's features are kept: named by its frames, its name (which draws its looks) and the settings."""
     key = hashlib.sha256(repr([clip, settings]).encode())
     for jpeg in stored.jpegs + stored.changes:
@@ -40,7 +41,15 @@ def entry_of(clip, stored, settings):
     return CACHE / key.hexdigest()[:2] / f"{key.hexdigest()[:40]}.npy"
 
 
-def look_at(clip, entry, frames, run, look, change, count):
+def look_at(
+    clip: str,
+    entry: Path,
+    frames: Frames,
+    run: Callable[[np.ndarray], np.ndarray],
+    look: Look,
+    change: tuple[torch.nn.Module, torch.nn.Module],
+    count: int,
+) -> None:
     """Look at one clip, clean and in `count` augmented looks, and keep the features, float16 (1 + count, candidates,
     views * 1280)."""
     stored = frames.stored(clip)
@@ -54,23 +63,30 @@ def look_at(clip, entry, frames, run, look, change, count):
     remember(entry, made.getvalue())
 
 
-def kept(entry):
+def kept(entry: Path) -> np.ndarray | None:
     """A clip's features that were kept; None if there are none, or they are damaged."""
     content = remembered(entry)
     return None if content is None else np.load(io.BytesIO(content))
 
 
-def gather(entries, path):
+def gather(entries: list[Path], path: Path | str) -> tuple[int, ...]:
     """Write the features of all clips into one array file; returns its shape."""
-    shape = (len(entries), *kept(entries[0]).shape)
+
+    def held(entry: Path) -> np.ndarray:
+        features = kept(entry)
+        if features is None:
+            raise SystemExit(f"features: {entry}: gone or damaged meanwhile: run `dvc repro` again")
+        return features
+
+    shape = (len(entries), *held(entries[0]).shape)
     with whole(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
         for entry in entries:
-            file.write(kept(entry).tobytes())
+            file.write(held(entry).tobytes())
     return shape
 
 
-def main():
+def main() -> None:
     chosen = read("features").features
     table = read_table("data/clips.csv", ["clip", "action"])
     clips, frames = table["clip"].tolist(), Frames("data/frames")

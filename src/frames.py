@@ -25,13 +25,11 @@ CACHE = Path(".cache/frames")
 SAMPLE = 8  # clips decoded first, to tell how long the rest will take
 AHEAD = 1000  # clips that others may be decoded before, while one takes its time
 WHOLE = 0.8  # least readable share of a clip that is no damage: some files count frames that only hold the one before
+Entry = tuple[Path | None, dict]  # of a clip: its path in the cache and its measures; {"reason": …} if it can't be used
 
 
-def decode(path, candidates, size):
-    """Decode one clip into the cache, or find it there; returns the entry's path and its measures.
-
-    The measures of a clip that can't be used are {"reason": …}.
-    """
+def decode(path: str, candidates: int, size: int) -> Entry:
+    """Decode one clip into the cache, or find it there."""
     try:
         video.check_file(path)
         key = store.content_key(path, candidates, size, store.code_of(video, looks, sampling, store))
@@ -54,12 +52,12 @@ def decode(path, candidates, size):
     return entry, measures
 
 
-def decode_all(paths, candidates, size, workers, limit):
+def decode_all(paths: list[str], candidates: int, size: int, workers: int, limit: float) -> list[Entry]:
     """`decode` over all paths, side by side and in their order; says beforehand how long it may take.
 
     A clip whose decoder crashes, or takes more than `limit` seconds, is rejected for this once: nothing is cached.
     """
-    entries = [None] * len(paths)
+    entries: dict[int, Entry] = {}
     sample = list(sampling.evenly(len(paths), min(SAMPLE, len(paths)))) if paths else []
     rest = sorted(set(range(len(paths))) - set(sample))
     with isolation.processes(workers, limit) as each:
@@ -72,22 +70,25 @@ def decode_all(paths, candidates, size, workers, limit):
                 began = time.perf_counter()  # the processes have started
         if rest:
             spent, ahead = time.perf_counter() - began, len(rest) / (len(sample) - 1)
-            disk = sum(entry.stat().st_size for entry, _ in (entries[p] for p in sample) if entry)
-            disk *= len(paths) / len(sample)
+            held = sum(entry.stat().st_size for entry, _ in (entries[p] for p in sample) if entry)
+            disk = held * len(paths) / len(sample)
             print(f"frames: about {spent * ahead / 60:.1f} min and {2 * disk / 1e6:.0f} MB of disk ahead", flush=True)
         for position in tqdm(rest, desc="frames", unit="clip", disable=None):
             entries[position] = next(results)
-    return entries
+    return [entries[position] for position in range(len(paths))]
 
 
-def judge(found, entries, readable):
+def judge(
+    found: list[clips.Found], entries: list[Entry], readable: float
+) -> tuple[list[dict], list[Path], dict[str, str]]:
     """Which clips are used: rows of clips.csv, the cache's entry of each, and {clip: reason} of the others.
 
     Of files with the same bytes the first by name is used.
     """
-    rows, used, rejected = [], {}, {}
+    rows, rejected = [], {}
+    used: dict[Path, clips.Found] = {}
     for one, (entry, measures) in zip(found, entries, strict=True):
-        if "reason" in measures:
+        if entry is None or "reason" in measures:
             rejected[one.clip] = measures["reason"]
             continue
         frames, stated = measures["frames"], measures["stated"]
@@ -105,7 +106,7 @@ def judge(found, entries, readable):
     return rows, list(used), rejected
 
 
-def check(rejected, used, reject):
+def check(rejected: dict[str, str], used: int, reject: str) -> None:
     """Ends the program with one line if most clips are rejected, {name: reason}, or any is and `reject` is "fail".
 
     Files that aren't named like clips don't count.
@@ -125,19 +126,22 @@ def check(rejected, used, reject):
         raise SystemExit(f"frames: {len(bad)} clips can't be used, and reject is fail: {first}{more}")
 
 
-def write_shards(folder, names, entries):
+def write_shards(folder: Path, names: list[str], entries: list[Path]) -> None:
     """The frames of all clips in shards in a new `folder`."""
-    shards = {}
+    shards: dict[str, list[tuple[str, Path]]] = {}
     for name, entry in sorted(zip(names, entries, strict=True)):
         shards.setdefault(store.shard_name(name), []).append((name, entry))
     with whole_folder(folder) as made:
         for shard, held in shards.items():
             with open(made / shard, "wb") as file, store.new_tar(file) as tar:
                 for name, entry in held:
-                    store.add_clip(tar, f"{name}/", store.read_entry(entry)[1])
+                    known = store.read_entry(entry)
+                    if known is None:
+                        raise SystemExit(f"frames: {entry}: gone or damaged meanwhile: run `dvc repro` again")
+                    store.add_clip(tar, f"{name}/", known[1])
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that decode side by side")
     parser.add_argument("--limit", type=float, default=isolation.LIMIT, help="seconds that decoding a clip may take")

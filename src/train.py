@@ -9,6 +9,7 @@ from glimpse.settings import read  # isort: split
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from glimpse.store import Frames, code_of
 from glimpse.training import train_on
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("approach", choices=["first5", "all10"])
     approach = parser.parse_args().approach
@@ -45,12 +46,15 @@ def main():
     temporal = Temporal(**kept, views=look.views, width=WIDTH, actions=len(names), dropout=s.model.dropout)
     trained = [{"params": list(temporal.parameters()), "lr": s.train.lr}]
     weights, looks = pretrained(s.features.weights), s.features.looks
+    network: Network | Temporal
+    readings: Callable[..., FrameReadings | FeatureReadings]
+    inputs: list[Path | str]
     if s.model.tune:  # the whole network, from stored frames, each time in a look of its own
-        device, precision, workers = pick_device(), s.features.precision, os.cpu_count()
+        device, precision, workers = pick_device(), s.features.precision, os.cpu_count() or 1
         backbones = [load_backbone(weights) for _ in range(1 if s.model.tied else use)]
         tuned = [parameter for backbone in backbones for parameter in tune_last(backbone, s.model.tune)]
         trained.append({"params": tuned, "lr": s.train.tune_lr})
-        network = Network(backbones, temporal).to(device, memory_format=torch.channels_last)
+        network = Network(backbones, temporal).to(device).to(memory_format=torch.channels_last)
         change = transforms(look.size, mirror_allowed(s.features.mirror, names))
         readings = partial(FrameReadings, Frames("data/frames"), look, change, s.seed)
         looks, inputs = ENDLESS if looks else 0, sorted(Path("data/frames").glob("*.tar"))
@@ -73,17 +77,17 @@ def main():
     calibration = calibrate(logits.numpy(), val.actions)
     state = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     if s.model.tune:
-        backbones = [below(state, f"backbones.{number}.features") for number in range(len(network.backbones))]
+        held = [below(state, f"backbones.{number}.features") for number in range(len(backbones))]
         state = below(state, "temporal")
     else:
-        backbones = [weights]
+        held = [weights]
     contents = {
         "approach": approach,
         "actions": names,
         "use": use,
         "temporal": kept,
         "look": asdict(look),
-        "backbones": backbones,
+        "backbones": held,
         "state": state,
         "best": best,
         **calibration,
@@ -98,7 +102,7 @@ def main():
     print(f"train-{approach}: {result}, temperature {calibration['temperature']:.2f}")
 
 
-def below(state, prefix):
+def below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     """The part of a state dict under a prefix, without it."""
     return {key.removeprefix(f"{prefix}."): value for key, value in state.items() if key.startswith(f"{prefix}.")}
 
