@@ -107,18 +107,24 @@ def scores_table(
 
 def alarms_of(
     beliefs: dict[str, dict[str, np.ndarray]],
+    on_val: dict[str, list[bool]],
     parts: dict[str, Part],
     measures: dict[str, np.ndarray],
     exposed: set[str],
     names: list[str],
 ) -> pd.DataFrame:
-    """The table of alarms: alarm, approach, figure, sentence; no rows if there is none."""
+    """The table of alarms: alarm, approach, figure, sentence; no rows if there is none.
+
+    `on_val`: whether each approach was right about each val clip in its best epoch, before it was trained on them, too.
+    """
     train, test = parts["train"], parts["test"]
     rows = alarms.leaks(exposed, len(test.clips)) + alarms.few_clips(test.groups)
     rows += alarms.imbalance(train.actions, names)
     for approach, of in beliefs.items():
         answers = {part: of[part][:, -1].argmax(1) for part in parts}
-        reached = {part: accuracy_score(answers[part] == held.actions, held.groups) for part, held in parts.items()}
+        hits = {part: answers[part] == held.actions for part, held in parts.items()}
+        hits["val"] = np.array(on_val[approach])
+        reached = {part: accuracy_score(hits[part], held.groups) for part, held in parts.items()}
         rows += alarms.collapse(approach, answers["test"], test.actions, names)
         rows += alarms.gaps(approach, **reached)
     rows += alarms.tell_tales(measures, train, test, names)
@@ -179,7 +185,8 @@ def main() -> None:
     control = controls(less, test, parts["train"].actions, names, few)
     write_table("metrics/controls.csv", control.round(4))
     exposed = straddling(read_table("data/leaks.csv", COLUMNS))
-    alarm = alarms_of(beliefs, parts, measures, exposed, names)
+    on_val = {approach: recognizer.kept["val"]["right"] for approach, recognizer in recognizers.items()}
+    alarm = alarms_of(beliefs, on_val, parts, measures, exposed, names)
     write_table("metrics/alarms.csv", alarm)
     apart = {
         "accuracy": difference(right["first5"], right["all10"], groups),

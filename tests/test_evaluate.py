@@ -14,6 +14,7 @@ import evaluate
 import picture
 import predict
 from evaluate import scores
+from glimpse import model
 
 
 def test_accuracy_and_recall_are_worked_out_per_clip_and_per_action():
@@ -46,6 +47,16 @@ def test_a_model_made_with_other_versions_is_said_in_one_line(copied, stage, cap
     said = [line for line in capsys.readouterr().out.splitlines() if "was made with" in line]
     made = f"was made with cv2 {here['cv2']}, torch {here['torch']}: here, figures may differ in the last digits"
     assert said == [f"evaluate: models/{approach}/model.pt {made}" for approach in ("first5", "all10")]
+
+
+def test_alarms_judge_val_by_the_model_that_had_not_been_trained_on_it(copied, stage):
+    kept = model.load(copied / "models/first5/model.pt")
+    kept["val"]["right"] = [False] * len(kept["val"]["right"])
+    model.save(copied / "models/first5/model.pt", {key: value for key, value in kept.items() if key != "format"})
+    stage(copied, "evaluate")
+    alarms = pd.read_csv(copied / "metrics/alarms.csv")
+    of = alarms[alarms["alarm"] == "train far above val"].set_index("approach")["sentence"]
+    assert "on 0% of val" in of["first5"] and "all10" not in of
 
 
 def test_the_early_curve_ends_at_the_accuracy_and_has_every_frame(trained):
