@@ -41,7 +41,7 @@ class Score:
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
-    def row(self) -> dict[str, float | str]:
+    def row(self) -> dict[str, object]:
         """The figures by their names, for a table."""
         named = {name: getattr(self, name) for name in ("value", "low", "high", "n", "groups")}
         return named | {"note": self.note}
