@@ -3,11 +3,12 @@
 import os
 import sys
 from pathlib import Path
+from types import TracebackType
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when ONNX Runtime is imported
 
 
-def tell(kind, error, trace):
+def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What an exception that nobody caught prints: one line for Ctrl-C, for any other its traceback."""
     if issubclass(kind, KeyboardInterrupt):
         stage = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem).rpartition(":")[2]

@@ -3,9 +3,17 @@
 Every function returns a list of rows {alarm, approach, figure, sentence}, empty where all is well.
 """
 
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from glimpse.intervals import FEW_GROUPS, accuracy_score
+from glimpse.intervals import FEW_GROUPS, Score, accuracy_score
+
+if TYPE_CHECKING:
+    from glimpse.parts import Part
+
+Row = dict[str, str | float]
 
 COLLAPSED = 0.8  # share of the answers that are one action: hardly anything is told apart
 USUAL = 0.5  # share of the clips that are of one action, from which on such answers may be right
@@ -19,12 +27,12 @@ MEASURES = ("seconds", "frames", "width", "height", "fps")
 FEW_CLIPS = 30  # below, an interval spans 30 points and more around 0.8
 
 
-def row(alarm, approach, figure, sentence):
+def row(alarm: str, approach: str, figure: float, sentence: str) -> Row:
     """One alarm; `figure` is what its threshold was compared with."""
     return {"alarm": alarm, "approach": approach, "figure": round(float(figure), 4), "sentence": sentence}
 
 
-def few_clips(groups):
+def few_clips(groups: Collection[str]) -> list[Row]:
     """Too few test clips or groups for a score to say much: groups (clips,)."""
     clips, count = len(groups), len(set(groups))
     rows = []
@@ -36,15 +44,15 @@ def few_clips(groups):
     return rows
 
 
-def leaks(exposed, tests):
-    """Test clips (a set of names) that look like, or are named like, clips of train or val, of so many `tests`."""
+def leaks(exposed: set[str], tests: int) -> list[Row]:
+    """Test clips (their names) that look like, or are named like, clips of train or val, of so many `tests`."""
     if not exposed:
         return []
     words = f"{len(exposed)} of {tests} test clips look like, or are named like, clips the training sees: see "
     return [row("leak", "", len(exposed) / tests, words + "data/leaks.csv; the scores flatter")]
 
 
-def imbalance(actions, names):
+def imbalance(actions: np.ndarray, names: list[str]) -> list[Row]:
     """Actions of very unequal size in training: actions' numbers (clips,)."""
     counts = np.bincount(actions, minlength=len(names))
     most, least = names[counts.argmax()], names[counts.argmin()]
@@ -54,7 +62,7 @@ def imbalance(actions, names):
     return [row("imbalance", "", counts.max() / max(1, counts.min()), words)]
 
 
-def collapse(approach, answers, actions, names):
+def collapse(approach: str, answers: np.ndarray, actions: np.ndarray, names: list[str]) -> list[Row]:
     """Nearly all answers are one action, or an action is never the answer: numbers of actions (clips,), test part."""
     said, there = (np.bincount(numbers, minlength=len(names)) for numbers in (answers, actions))
     most, rows = said.argmax(), []
@@ -70,7 +78,7 @@ def collapse(approach, answers, actions, names):
     return rows
 
 
-def gaps(approach, train, val, test):
+def gaps(approach: str, train: Score, val: Score, test: Score) -> list[Row]:
     """Learnt by heart, or chosen by luck: the `Score` of each part's accuracy."""
     rows = []
     if train.value - val.value > GAP:
@@ -90,7 +98,10 @@ def gaps(approach, train, val, test):
     return rows
 
 
-def votes(measure, actions, groups, asked, asked_groups, count):
+def votes(
+    measure: np.ndarray, actions: np.ndarray, groups: np.ndarray, asked: np.ndarray, asked_groups: np.ndarray,
+    count: int,
+) -> np.ndarray:  # fmt: skip
     """What the NEAREST clips of other groups by one measure say of the `asked`: shares of the vote (asked, count).
 
     Equally near clips all vote. measure, actions, groups: of the train clips (clips,).
@@ -105,7 +116,7 @@ def votes(measure, actions, groups, asked, asked_groups, count):
     return shares
 
 
-def tell_tales(table, train, test, names):
+def tell_tales(table: dict[str, np.ndarray], train: "Part", test: "Part", names: list[str]) -> list[Row]:
     """A clip's length, size or frame rate that alone tells its action.
 
     `table`: {measure: float (all clips,)}, NaN where unknown; train, test: `Part`s.

@@ -4,18 +4,22 @@ One draw a look: the crop, the mirror and the colours move together through the 
 """
 
 import re
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import torch
 from torchvision.transforms import v2
 
-from glimpse.looks import cut, pictures_of
+from glimpse.looks import Look, cut, pictures_of
 from glimpse.sampling import keyed_rng
+from glimpse.store import Stored
 
 MARGIN = 1.15  # sides of what is stored around a square that follows, to the square: room for crops
 
+Transforms = tuple[v2.Transform, v2.Transform]  # of where things are, and of their colours
 
-def transforms(size, mirror):
+
+def transforms(size: int, mirror: bool) -> Transforms:
     """torchvision's transforms for one look: of where things are, to `size` x `size` pixels, and of their colours."""
     where = [v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)]
     if mirror:
@@ -23,7 +27,9 @@ def transforms(size, mirror):
     return v2.Compose(where), v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3)
 
 
-def augmented_look(stored, look, change, seed, *key, positions=None):
+def augmented_look(
+    stored: Stored, look: Look, change: Transforms, seed: int, *key: object, positions: Collection[int] | None = None
+) -> np.ndarray:
     """One augmented look at candidates of a `Stored` clip, uint8 RGB (frames, views, size, size, 3).
 
     `change` is what `transforms` made; the draw follows from the seed and the key (the clip, which look, which epoch).
@@ -43,8 +49,8 @@ def augmented_look(stored, look, change, seed, *key, positions=None):
     return shown.permute(0, 1, 3, 4, 2).contiguous().numpy()
 
 
-def mirror_allowed(setting, actions):
+def mirror_allowed(setting: str | bool, actions: Iterable[str]) -> bool:
     """Whether a look may be mirrored. `auto`: unless an action is named by left or right, which a mirror swaps."""
-    if setting != "auto":
+    if isinstance(setting, bool):
         return setting
     return not any(re.search(r"(^|[^a-z])(left|right)([^a-z]|$)", action.lower()) for action in actions)

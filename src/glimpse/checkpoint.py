@@ -7,7 +7,9 @@ import copy
 import hashlib
 import time
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 import torch
 
@@ -20,7 +22,7 @@ class Checkpoint:
     """The checkpoint of one training, such as "train-all10", found again by a training on the same `files` and
     `settings` (anything whose repr tells it from others) alone."""
 
-    def __init__(self, training, path, files, *settings):
+    def __init__(self, training: str, path: Path | str, files: Iterable[Path | str], *settings: object) -> None:
         self.training, self.path = training, Path(path)
         key = hashlib.sha256(repr(settings).encode())
         for name in files:
@@ -29,13 +31,13 @@ class Checkpoint:
         self.key = key.hexdigest()
         self._kept_at, self._took = -float("inf"), 0.0  # seconds
 
-    def again(self):
+    def again(self) -> Self:
         """The checkpoint of the same network's second training, beside that of its first."""
         second = copy.copy(self)
         second.path = self.path.with_stem(f"{self.path.stem}-again")
         return second
 
-    def keep(self, so_far, parts, device):
+    def keep(self, so_far: dict, parts: dict, device: torch.device) -> None:
         """Keep a training after its last finished epoch: what came of it `so_far` ({"rows": of all epochs, …}), the
         states of its `parts` ({name: what has a state_dict}) and of the random numbers.
 
@@ -50,7 +52,7 @@ class Checkpoint:
         self._kept_at = time.monotonic()
         self._took = self._kept_at - began
 
-    def resume(self, parts, device):
+    def resume(self, parts: dict, device: torch.device) -> dict:
         """Put the parts and the random numbers to where they were kept; returns what had come of the training so far.
 
         With nothing to go on from, all stays as it is, and {} is returned; a checkpoint that is of no use is named.
@@ -74,17 +76,17 @@ class Checkpoint:
         print(f"{self.training}: resuming at epoch {len(kept['so_far']['rows']) + 1}", flush=True)
         return kept["so_far"]
 
-    def _afresh(self, why):
+    def _afresh(self, why: str) -> dict:
         print(f"{self.training}: {self.path} is {why}: training starts afresh", flush=True)
         return {}
 
-    def remove(self):
+    def remove(self) -> None:
         """The training is done: nothing is left to go on from."""
         self.path.unlink(missing_ok=True)
         self.again().path.unlink(missing_ok=True)
 
 
-def random_states(device):
+def random_states(device: torch.device) -> dict[str, torch.Tensor]:
     """The states of the generators of random numbers that a training on a device draws from."""
     states = {"cpu": torch.get_rng_state()}
     if device.type != "cpu":

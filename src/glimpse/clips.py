@@ -20,7 +20,7 @@ class Found:
     folder: str
 
 
-def find(dataset):
+def find(dataset: Path | str) -> tuple[list[Found], dict[str, str]]:
     """The clips of a data set in the order of their names, and what is no clip: [Found], {name: reason}.
 
     Nothing is opened. A data set that isn't there, or is no folder, ends the program with one line.
@@ -30,10 +30,10 @@ def find(dataset):
         raise SystemExit(f"dataset: {dataset} is not a folder: expected one folder of clips per action in it")
     found, ignored = [], {}
 
-    def ignore(path, reason):
+    def ignore(path: Path | str, reason: str) -> None:
         ignored[Path(path).relative_to(root).as_posix().encode(errors="backslashreplace").decode()] = reason
 
-    def unreadable(error):
+    def unreadable(error: OSError) -> None:
         ignore(error.filename, f"can't be read: {error.strerror}")
 
     for folder, folders, files in os.walk(root, followlinks=True, onerror=unreadable):
@@ -56,7 +56,7 @@ def find(dataset):
     return sorted(found, key=lambda one: one.clip), dict(sorted(ignored.items()))
 
 
-def _why_not_into(folder, depth):
+def _why_not_into(folder: Path, depth: int) -> str | None:
     """Why a folder, in one that is `depth` below the data set, is not looked into; None if it is."""
     if folder.name.startswith("."):
         return "hidden folder"
@@ -69,7 +69,7 @@ def _why_not_into(folder, depth):
     return None
 
 
-def _why_not(clip):
+def _why_not(clip: Path) -> str | None:
     """Why a file, by its path inside the data set, is no clip; None if it is one by its name."""
     if clip.name.startswith("."):
         return "hidden file"
@@ -84,17 +84,17 @@ def _why_not(clip):
     return None
 
 
-def _is_text(name):
+def _is_text(name: str) -> bool:
     """Whether a name can be written down; on Linux it may be any bytes."""
     return name.encode(errors="ignore").decode() == name
 
 
-def named_like_a_clip(name):
+def named_like_a_clip(name: Path | str) -> bool:
     """Whether a file with this name, or path, is meant to be a clip."""
     name = Path(name)
     return not name.name.startswith(".") and name.suffix.lower() in EXTENSIONS
 
 
-def looks_like_a_clip(path):
+def looks_like_a_clip(path: Path) -> bool:
     """Whether a file, outside of any data set, has the name of a clip."""
     return path.is_file() and named_like_a_clip(path)

@@ -4,27 +4,39 @@ None needs a training. A model shown other frames than in training may do worse 
 figures say what this model uses, not what the frames hold.
 """
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
 from glimpse.intervals import accuracy_score
+from glimpse.parts import Part
 from glimpse.sampling import evenly, keyed_rng
+from glimpse.store import Frames
+
+if TYPE_CHECKING:
+    from glimpse.inference import Recognizer
 
 SHUFFLES = 5  # orders of each clip's frames, whose mean counts
 
 
-def right_from(recognizer, part, features, frames, positions):
+def right_from(
+    recognizer: "Recognizer", part: Part, features: np.ndarray, frames: Frames, positions: np.ndarray
+) -> np.ndarray:
     """Which clips of a part are recognized from these candidates (clips, n): bool (clips,)."""
     return recognizer.believe_part(part, features, frames, positions)[:, -1].argmax(1) == part.actions
 
 
-def shuffled(positions, clips, seed, number):
+def shuffled(positions: np.ndarray, clips: Iterable[str], seed: int, number: int) -> np.ndarray:
     """The positions (clips, n) of each clip in another order, which the seed, the clip and the number say."""
     rngs = [keyed_rng(seed, "shuffle", number, clip.rpartition("/")[2]) for clip in clips]
     return np.stack([rng.permutation(row) for rng, row in zip(rngs, positions, strict=True)])
 
 
-def rights(recognizer, part, few, features, frames, seed):
+def rights(
+    recognizer: "Recognizer", part: Part, few: int, features: np.ndarray, frames: Frames, seed: int
+) -> dict[str, np.ndarray]:
     """{control: how far each clip is right, from 0 to 1 (clips,)} of a model shown one frame, no order, `few` frames.
 
     `features`: the stored ones; `frames`: the stored frames, for a tuned model.
@@ -33,7 +45,7 @@ def rights(recognizer, part, few, features, frames, seed):
     middle = np.full((len(read), 1), evenly(recognizer.kept["candidates"], 1)[0])
     orders = [shuffled(read, part.clips, seed, number) for number in range(SHUFFLES)]
 
-    def right(positions):
+    def right(positions: np.ndarray) -> np.ndarray:
         return right_from(recognizer, part, features, frames, positions)
 
     return {
@@ -43,7 +55,9 @@ def rights(recognizer, part, few, features, frames, seed):
     }
 
 
-def controls(found, part, train_actions, names, few):
+def controls(
+    found: dict[str, np.ndarray], part: Part, train_actions: np.ndarray, names: list[str], few: int
+) -> pd.DataFrame:
     """The table of controls, from what `rights` found: control, accuracy, low, high, n, what.
 
     The interval of chance is empty: it is known, not measured.

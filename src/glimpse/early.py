@@ -1,12 +1,15 @@
 """Early recognition: how often a model is right after 1, 2, … frames, and how much of a clip that is."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
 from glimpse.intervals import accuracy_score
+from glimpse.parts import Part
 
 
-def share_seen(positions, candidates):
+def share_seen(positions: np.ndarray, candidates: int) -> np.ndarray:
     """The share of a clip seen after each frame, (clips, frames), from the candidates' positions that are read.
 
     A candidate stands in the middle of its stretch of the clip, so that the last of 20 is at 0.975.
@@ -14,7 +17,7 @@ def share_seen(positions, candidates):
     return (positions + 0.5) / candidates
 
 
-def early(beliefs, part, seen):
+def early(beliefs: dict[str, np.ndarray], part: Part, seen: np.ndarray) -> pd.DataFrame:
     """A row for each number of frames: accuracy and interval of each approach, and the mean share of the clip seen.
 
     `beliefs`: {approach: (clips, frames, actions)} of the part's clips; `seen`: (clips, frames) of the longest. The
@@ -33,7 +36,7 @@ def early(beliefs, part, seen):
     return pd.DataFrame(rows)
 
 
-def early_actions(beliefs, part, seen, names):
+def early_actions(beliefs: dict[str, np.ndarray], part: Part, seen: np.ndarray, names: Iterable[str]) -> pd.DataFrame:
     """The rows of `early` for each action by itself: columns action, clips, then those."""
     tables = []
     for number, name in enumerate(names):

@@ -5,39 +5,41 @@ The choice follows from the device and the setting `precision`, never from a sto
 
 import contextlib
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
 import onnxruntime
 import torch
 import torchvision
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from glimpse.backbone import WIDTH, fold
+from glimpse.backbone import WIDTH, Backbone, fold
 
 
-def versions():
+def versions() -> dict[str, str]:
     """The versions of what a look and its features are made by."""
     return {module.__name__: str(module.__version__) for module in (cv2, np, onnxruntime, torch, torchvision)}
 
 
-def pick_device():
+def pick_device() -> torch.device:
     """CUDA where it is present, then Apple's GPU, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def mixed_precision(device, precision):
+def mixed_precision(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """A context in which convolutions run in `precision`, float32 or bfloat16."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def frozen(backbone, device, precision):
+def frozen(backbone: Backbone, device: torch.device, precision: str) -> Callable[[np.ndarray], np.ndarray]:
     """A function from uint8 RGB frames (frames, height, width, 3) to float16 features (frames, 1280), both NumPy.
 
     It may be called from several threads at once; on a CPU each call uses one core.
@@ -48,37 +50,38 @@ def frozen(backbone, device, precision):
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(to_onnx(backbone), options, providers=["CPUExecutionProvider"])
         return lambda frames: session.run(None, {"frames": frames})[0].astype(np.float16)
-    backbone = backbone.to(device, memory_format=torch.channels_last)
+    backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
-    def run(frames):
+    def run(frames: np.ndarray) -> np.ndarray:
         with mixed_precision(device, precision):
             return backbone(torch.from_numpy(frames).to(device)).float().cpu().numpy().astype(np.float16)
 
     return run
 
 
-def seen(run, looks):
+def seen(run: Callable[[np.ndarray], np.ndarray], looks: np.ndarray) -> np.ndarray:
     """What `run`, made by `frozen`, makes of looks (frames, views, size, size, 3): float16 (frames, views * 1280)."""
     return run(looks.reshape(-1, *looks.shape[2:])).reshape(len(looks), -1)
 
 
-def to_onnx(backbone):
+def to_onnx(backbone: Backbone) -> bytes:
     """A folded `Backbone` as the bytes of an ONNX model.
 
     Its input is "frames", uint8 (n, height, width, 3), its output "features", float32 (n, 1280).
     """
-    nodes, constants = [], []
+    nodes: list[NodeProto] = []
+    constants: list[TensorProto] = []
 
-    def constant(tensor):
+    def constant(tensor: torch.Tensor) -> str:
         constants.append(numpy_helper.from_array(tensor.detach().numpy(), f"c{len(constants)}"))
         return constants[-1].name
 
-    def node(kind, *inputs, **attributes):
+    def node(kind: str, *inputs: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(kind, inputs, [f"n{len(nodes)}"], **attributes))
         return nodes[-1].output[0]
 
-    def add(module, x):
+    def add(module: nn.Module, x: str) -> str:
         if isinstance(module, InvertedResidual):
             inner = add(module.conv, x)
             return node("Add", x, inner) if module.use_res_connect else inner
@@ -87,9 +90,9 @@ def to_onnx(backbone):
                 x = add(child, x)
             return x
         if isinstance(module, nn.Conv2d):
-            (top, left), stride = module.padding, list(module.stride)
-            weights = constant(module.weight), constant(module.bias)
-            return node("Conv", x, *weights, strides=stride, pads=[top, left, top, left], group=module.groups)
+            weights = map(constant, module.parameters())
+            strides, pads = list(module.stride), [*module.padding] * 2
+            return node("Conv", x, *weights, strides=strides, pads=pads, group=module.groups)
         if isinstance(module, nn.ReLU6):
             return node("Clip", x, constant(torch.tensor(0.0)), constant(torch.tensor(6.0)))
         if isinstance(module, nn.Identity):

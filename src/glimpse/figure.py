@@ -4,6 +4,7 @@ Lengths are in heights of the body, x forward and y up, until they are drawn; ti
 """
 
 import colorsys
+from collections.abc import Iterable
 from types import SimpleNamespace
 
 import cv2
@@ -29,31 +30,36 @@ TAKE = {  # ranges: times in clips, then radians, then pixels, then waves a seco
 ROOM = ((0.05, 0.45), (0.4, 0.9)), ((0.1, 0.5), (0.25, 0.8))  # wall and floor: saturation, value, hue
 MEADOW = ((0.1, 0.5), (0.8, 0.95), (0.53, 0.62)), ((0.3, 0.7), (0.35, 0.65), (0.15, 0.38))  # sky and grass
 
+Range = tuple[float, float]
 
-def smoothstep(x):
+
+def smoothstep(x: float) -> float:
     """From 0 (up to x = 0) to 1 (from x = 1), the same seen from either end."""
     return (x := np.clip(x, 0, 1)) * x * (3 - 2 * x)
 
 
-def towards(angle):
+def towards(angle: float) -> np.ndarray:
     """The unit step `angle` radians forward from straight up."""
     return np.sin(angle) * AHEAD + np.cos(angle) * UP
 
 
-def colours(rng, saturation, value, hue=(0, 1), n=80):
+def colours(
+    rng: np.random.Generator, saturation: Range, value: Range, hue: Range = (0, 1), *, n: int = 80
+) -> np.ndarray:
     """n random BGR colours (n, 3), 0 to 255, from ranges of 0 to 1."""
-    hsv = rng.uniform(*zip(hue, saturation, value, strict=True), (n, 3))
+    low, high = zip(hue, saturation, value, strict=True)
+    hsv = rng.uniform(low, high, (n, 3))
     return np.array([colorsys.hsv_to_rgb(*row)[::-1] for row in hsv]) * 255
 
 
-def clearest(choices, *behind):
+def clearest(choices: np.ndarray, *behind: np.ndarray) -> np.ndarray:
     """The first of the BGR `choices` (n, 3) that stands out from every colour `behind`, else the best one."""
-    lab = cv2.cvtColor(np.float32(np.vstack([choices, *behind]))[None] / 255, cv2.COLOR_BGR2Lab)[0]
+    lab = cv2.cvtColor(np.vstack([choices, *behind]).astype(np.float32)[None] / 255, cv2.COLOR_BGR2Lab)[0]
     apart = np.linalg.norm(lab[: len(choices), None] - lab[len(choices) :], axis=2).min(axis=1)  # CIE76
     return choices[np.argmax(np.minimum(apart, 38))]  # 38: seen at a glance, noise or not
 
 
-def paint_place(rng):
+def paint_place(rng: np.random.Generator) -> np.ndarray:
     """A room or a meadow, EDGE wider than the picture on every side: (304, 384, 3) BGR uint8."""
     rows, columns = FINE * (HEIGHT + 2 * EDGE), FINE * (WIDTH + 2 * EDGE)
     indoors, ground = rng.random() < 0.5, int(rows * rng.uniform(0.66, 0.78))
@@ -61,7 +67,7 @@ def paint_place(rng):
     place = np.empty((rows, columns, 3), np.float32)
     place[:ground] = far
     place[ground:] = np.linspace(0.8 * near, 1.1 * near, rows - ground)[:, None]
-    for bgr in colours(rng, (0, 0.4), (0.4, 0.9), n=rng.integers(2, 6)):
+    for bgr in colours(rng, (0, 0.4), (0.4, 0.9), n=int(rng.integers(2, 6))):
         x, y, wide, high = (int(v) for v in rng.uniform((-20, 0, 30, 30), (columns, 0.8 * ground, 90, 120)))
         if indoors:  # pictures, windows, doors
             for shade, line in ((0.4 * bgr + 0.6 * far, -1), (0.7 * far, 3)):
@@ -75,7 +81,7 @@ def paint_place(rng):
     return np.clip(place, 0, 255).astype(np.uint8)
 
 
-def make_actor(number, seed):
+def make_actor(number: int, seed: int) -> SimpleNamespace:
     """What all clips of an actor share: ACTOR, a place, and colours that stand out from it and each other."""
     rng = np.random.default_rng([seed, number])
     place = paint_place(rng)
@@ -93,22 +99,23 @@ def make_actor(number, seed):
     )  # fmt: skip
 
 
-def make_take(rng):
+def make_take(rng: np.random.Generator) -> SimpleNamespace:
     """What a clip adds to its actor: TAKE and the rest, the same draws whatever the action."""
-    drawn = {name: rng.uniform(*ends) for name, ends in TAKE.items()} | {"phases": rng.random(6)}
-    drawn |= {"frames": rng.integers(40, 57), "facing": rng.choice((-1, 1)), "arm": rng.choice(2)}
-    return SimpleNamespace(**drawn)
+    return SimpleNamespace(
+        **{name: rng.uniform(*ends) for name, ends in TAKE.items()},
+        phases=rng.random(6), frames=rng.integers(40, 57), facing=rng.choice((-1, 1)), arm=rng.choice(2),
+    )  # fmt: skip
 
 
-def bend(start, end, bones, side):
+def bend(start: np.ndarray, end: np.ndarray, bones: float, side: int) -> np.ndarray:
     """Start, joint and end (3, 2) of two equal bones, `bones` long together, from start towards end."""
-    reach = np.linalg.norm(end - start)
+    reach = float(np.linalg.norm(end - start))
     along, reach = (end - start) / reach, min(reach, 0.999 * bones)
     bulge = side * np.sqrt(bones**2 - reach**2) / 2
     return np.array([start, start + along * reach / 2 + bulge * along[::-1] * [1, -1], start + along * reach])
 
 
-def pose(action, t, actor, take):
+def pose(action: str, t: float, actor: SimpleNamespace, take: SimpleNamespace) -> SimpleNamespace:
     """Joints at clip time t (0 to 1), each (x, y) in body heights: x forward from between the feet, y up.
 
     `legs` and `arms`: far and near, each (3, 2): hip, knee, ankle; shoulder, elbow, hand. `box` can be None.
@@ -122,7 +129,9 @@ def pose(action, t, actor, take):
     upright, seat = (0.985 * actor.leg + 0.03) * UP, (actor.seat + 0.07) * UP - 0.29 * AHEAD
     hip = upright + seated * (seat - upright) + lowered * (0.3 * UP - 0.1 * AHEAD - upright)
     lean = 0.05 + rock + 0.65 * np.sin(np.pi * seated) + 1.05 * lowered - 0.08 * raised
-    chest, legs, arms, box = hip + (0.77 - actor.leg) * towards(lean), [], [], None
+    chest, box = hip + (0.77 - actor.leg) * towards(lean), None
+    legs: list[np.ndarray] = []
+    arms: list[np.ndarray] = []
     if action in HOLDING:
         held, high = 0.25 * AHEAD + (0.66 + 0.5 * rock) * UP, actor.box_half[1] * UP
         over, down = (0.55 - 0.5 * raised) * AHEAD + 0.98 * UP + high, 0.3 * AHEAD + high  # around the face
@@ -137,24 +146,27 @@ def pose(action, t, actor, take):
             swing = take.swing * np.sin(2 * np.pi * (turns + take.phases[1]))
             arm[1] = shoulder + actor.arm / 2 * towards(side * take.outward)
             arm[2] = arm[1] + actor.arm / 2 * towards(side * take.outward / 2 + swing)
-        legs, arms = [*legs, leg], [*arms, arm]
+        legs.append(leg)
+        arms.append(arm)
     head = chest + (0.03 + actor.head) * towards(0.6 * lean) + 0.015 * AHEAD
     return SimpleNamespace(hip=hip, chest=chest, head=head, legs=legs, arms=arms, box=box)
 
 
-def draw_figure(joints, actor, take):
+def draw_figure(joints: SimpleNamespace, actor: SimpleNamespace, take: SimpleNamespace) -> np.ndarray:
     """Stool, figure and box over a copy of the place (304, 384, 3): first the far side, then the near one."""
     canvas, unit, wide, chest = actor.place.copy(), FINE * actor.tall, actor.build, joints.chest - 0.04 * UP
 
-    def at(x, y):  # in 1/16 pixels: what shift=4 means to OpenCV
+    def at(x: float, y: float) -> tuple[int, int]:  # in 1/16 pixels: what shift=4 means to OpenCV
         x, y = actor.x + take.x + take.facing * actor.tall * x, actor.floor - actor.tall * y
         return round(16 * FINE * (EDGE + float(x))), round(16 * FINE * (EDGE + float(y)))
 
-    def limb(points, thick, *shades):  # a shade for each bone, over a dark outline
+    def limb(points: Iterable, thick: float, *shades: np.ndarray) -> None:  # a shade for each bone, over a dark outline
         ends, pixels = [at(*point) for point in points], round(unit * thick)
-        cv2.polylines(canvas, [np.array(ends)], False, 0.45 * shades[0], pixels + 3, cv2.LINE_AA, 4)
+        outline = 0.45 * shades[0]
+        cv2.polylines(canvas, [np.array(ends)], False, outline, pixels + 3, cv2.LINE_AA, 4)  # type: ignore[call-overload]
         for k in range(len(ends) - 1):
-            cv2.line(canvas, ends[k], ends[k + 1], shades[k % len(shades)], pixels, cv2.LINE_AA, 4)
+            shade = shades[k % len(shades)]
+            cv2.line(canvas, ends[k], ends[k + 1], shade, pixels, cv2.LINE_AA, 4)  # type: ignore[call-overload]
 
     limb([(-0.35, 0), (0.08, 0)], 0.06, 0.8 * canvas[-3 * EDGE, 0])  # shadow
     stool = np.array([(-0.37, 0.01), (-0.34, actor.seat - 0.03), (-0.24, actor.seat - 0.03), (-0.21, 0.01)])
@@ -180,7 +192,7 @@ def draw_figure(joints, actor, take):
     return canvas
 
 
-def draw_clip(action, actor, rng):
+def draw_clip(action: str, actor: SimpleNamespace, rng: np.random.Generator) -> list[np.ndarray]:
     """The frames of a clip, each (120, 160, 3) BGR uint8. Frame i of n shows clip time (i + 0.5) / n."""
     take, frames = make_take(rng), []
     for t in (np.arange(take.frames) + 0.5) / take.frames:

@@ -5,7 +5,9 @@ import glob
 import hashlib
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import psutil  # comes with DVC
 
 
 @contextlib.contextmanager
-def whole(path, mode="w"):
+def whole(path: Path | str, mode: str = "w") -> Iterator[IO]:
     """Open a file that appears at `path` when the block ends, and not at all if the block fails.
 
     What stood at `path`, a read-only link into DVC's cache too, is replaced and never written into. What killed
@@ -21,13 +23,13 @@ def whole(path, mode="w"):
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
             if not psutil.pid_exists(int(left.name.split(".")[-2])):
                 left.unlink(missing_ok=True)
-        with open(beside, mode, **text) as file:
+        with open(beside, mode, encoding=encoding, newline=newline) as file:
             yield file
         beside.replace(path)
     except OSError as error:
@@ -38,7 +40,7 @@ def whole(path, mode="w"):
 
 
 @contextlib.contextmanager
-def whole_folder(path):
+def whole_folder(path: Path | str) -> Iterator[Path]:
     """A new folder to fill, which takes the place of the one at `path` when the block ends, and is gone if it fails.
 
     Never inside `path`, where DVC would take what a killed process leaves for a part of its output.
@@ -57,13 +59,13 @@ def whole_folder(path):
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def write_table(path, table):
+def write_table(path: Path | str, table: pd.DataFrame) -> None:
     """A pandas table as a CSV file, the same bytes on every system."""
     with whole(path) as file:
         table.to_csv(file, index=False, lineterminator="\n")
 
 
-def read_table(path, columns):
+def read_table(path: Path | str, columns: Iterable[str]) -> pd.DataFrame:
     """A CSV file as a pandas table of text (nothing is guessed: an action may be called NA or 01).
 
     A missing file or column ends the program with one line that names it.
@@ -80,7 +82,7 @@ def read_table(path, columns):
     return table
 
 
-def read_array(path, *shape):
+def read_array(path: Path | str, *shape: int | None) -> np.ndarray:
     """A NumPy file, read from the disk as it is used; `shape` is what it must be, None where any number will do.
 
     A file that is missing, damaged or of another shape ends the program with one line that names it.
@@ -97,14 +99,14 @@ def read_array(path, *shape):
     return array
 
 
-def remember(path, content):
+def remember(path: Path | str, content: bytes) -> None:
     """Write bytes into a cache, their check sum behind them."""
     with whole(path, "wb") as file:
         file.write(content)
         file.write(hashlib.sha256(content).digest())
 
 
-def remembered(path):
+def remembered(path: Path | str) -> bytes | None:
     """Bytes from a cache; None if there are none, or they are damaged."""
     with contextlib.suppress(OSError):
         content = Path(path).read_bytes()

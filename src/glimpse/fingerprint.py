@@ -26,13 +26,13 @@ FAINT = 0.01  # of the thumbnails' contrast: less movement than that is noise
 TRIMMED = [(start / 20, end / 20) for start in range(6) for end in range(4)]  # shares cut off at the start and end
 
 
-def thumbnail(jpeg):
+def thumbnail(jpeg: bytes) -> np.ndarray:
     """A stored frame's JPEG as a grey thumbnail, uint8 (48, 64)."""
     grey = from_jpeg(jpeg, cv2.IMREAD_REDUCED_GRAYSCALE_2)  # half the size: twice as fast
     return cv2.resize(grey, (WIDE, HIGH), interpolation=cv2.INTER_AREA)
 
 
-def alike(thumbnails):
+def alike(thumbnails: np.ndarray) -> list[tuple[int, int, float]]:
     """The pairs of clips that are alike, [(first, second, share of bits that differ)], first < second.
 
     `thumbnails`: uint8 (clips, frames, 48, 64).
@@ -48,14 +48,14 @@ def alike(thumbnails):
     fellows = np.bincount([clip for pair in near for clip in pair[:2]], minlength=len(hashes))
     shared = fellows >= max(FEWEST_SHARED, SHARED * len(hashes))
 
-    def same(first, second):
+    def same(first: int, second: int) -> bool:
         place_tells = not (shared[first] or shared[second])
         return place_tells or _move_alike(contrasts(first), contrasts(second))
 
     return [pair for pair in near if same(*pair[:2])]
 
 
-def fingerprints(thumbnails):
+def fingerprints(thumbnails: np.ndarray) -> np.ndarray:
     """The difference hashes of thumbnails (frames, 48, 64), in all crops: uint64 (crops, frames)."""
     rows = []
     for crop in CROPS:
@@ -65,13 +65,13 @@ def fingerprints(thumbnails):
     return np.stack(rows)
 
 
-def _small(thumbnails, crop, size):
+def _small(thumbnails: np.ndarray, crop: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
     """Thumbnails (frames, 48, 64) cropped and scaled to `size` (width, height)."""
     top, left, bottom, right = crop
     return np.stack([cv2.resize(one[top:bottom, left:right], size, interpolation=cv2.INTER_AREA) for one in thumbnails])
 
 
-def _apart(clip, others):
+def _apart(clip: np.ndarray, others: np.ndarray) -> np.ndarray:
     """How far each of `others` (clips, crops, frames) is from `clip` (crops, frames): the share of bits, (clips,).
 
     Of the frames of either, each against its nearest in the other, the quarter that fits best counts.
@@ -85,7 +85,7 @@ def _apart(clip, others):
     return best
 
 
-def _pictures(first, second):
+def _pictures(first: np.ndarray, second: np.ndarray) -> float:
     """The correlation of two clips' pictures from their contrasts: as `_apart`, but pixel by pixel."""
     quarter = first.shape[1] // 4
     best = -1.0
@@ -95,7 +95,7 @@ def _pictures(first, second):
     return best
 
 
-def _move_alike(first, second):
+def _move_alike(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether what moves in two clips of one place is the same, all frames together, from their contrasts.
 
     What moves differs from the place: from the mean of both clips, which keeps who stands still apart, or, for a copy
@@ -120,7 +120,7 @@ def _move_alike(first, second):
     return False
 
 
-def _contrasts(thumbnails):
+def _contrasts(thumbnails: np.ndarray) -> np.ndarray:
     """Thumbnails in all crops as vectors of length 1 around 0: float32 (crops, frames, 768).
 
     Brightness and contrast are gone; a picture of one colour is about 0 and like none.

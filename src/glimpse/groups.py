@@ -4,6 +4,7 @@ A group never straddles the split, because a model that knows the person or the 
 """
 
 import re
+from collections.abc import Iterable
 
 # Naming rules of public data sets: a clip's group is what the brackets hold. Tried in this order; one must fit every
 # clip. `action` stands for the name of the clip's folder, its spaces and underscores counting alike.
@@ -15,8 +16,10 @@ NAMING_RULES = {
 }
 FEWEST = 3  # groups in each action: one each for train, val and test
 
+Named = list[tuple[str, str, str]]  # clip, action and folder of each clip
 
-def groups_of(clips, rule, by_hand):
+
+def groups_of(clips: Iterable, rule: str, by_hand: dict[str, str]) -> tuple[list[str], str]:
     """The group of each clip, and the rule in words.
 
     `clips`: rows with clip, action and folder. `rule`: the setting split.group. `by_hand`: {clip: group} from
@@ -41,7 +44,7 @@ def groups_of(clips, rule, by_hand):
     return loose, "the subfolder, where there is one" if loose != [c for c, _, _ in named] else "each clip alone"
 
 
-def told_by_names(clips):
+def told_by_names(clips: Iterable) -> dict[str, list[str]]:
     """The groups that names give away whatever the setting, {the rule in words: the group of each clip}.
 
     The subfolder and the naming rules, those that fit every clip and make groups enough to split by.
@@ -49,42 +52,43 @@ def told_by_names(clips):
     return _told(_named(clips))
 
 
-def _named(clips):
+def _named(clips: Iterable) -> Named:
     return [(row.clip, row.action, row.folder) for row in clips]
 
 
-def _told(named):
+def _told(named: Named) -> dict[str, list[str]]:
     told = {"the subfolder": [folder for _, _, folder in named]}
     for name, pattern in NAMING_RULES.items():
         told[f"file names as in {name}"] = [_match(pattern, clip, action) for clip, action, _ in named]
     return {words: groups for words, groups in told.items() if all(groups) and _enough(groups, named)}
 
 
-def _match(pattern, clip, action):
-    """The group that a naming rule finds in a clip's file name; None if it doesn't fit."""
+def _match(pattern: str, clip: str, action: str) -> str:
+    """The group that a naming rule finds in a clip's file name; "" if it doesn't fit."""
     stem = clip.rpartition("/")[2].rpartition(".")[0]
     spelled = "[_ ]".join(map(re.escape, re.split("[_ ]", action)))
     found = re.fullmatch(pattern.replace("{action}", spelled), stem)
-    return found and found.group(1)
+    return found.group(1) if found else ""
 
 
-def _enough(groups, named):
+def _enough(groups: Iterable[str], named: Named) -> bool:
     """Whether every action has groups enough to split by; a rule that fits by accident makes too few."""
-    held = {}
+    held: dict[str, set[str]] = {}
     for group, (_, action, _) in zip(groups, named, strict=True):
         held.setdefault(action, set()).add(group)
     return min(map(len, held.values())) >= FEWEST
 
 
-def _by_pattern(clips, rule):
+def _by_pattern(clips: list[str], rule: str) -> list[str]:
     """The groups by the user's own regular expression, searched in the clip's name inside the data set."""
     found = [re.search(rule, clip) for clip in clips]
-    missing = [clip for clip, match in zip(clips, found, strict=True) if not (match and match.group(1))]
+    groups = [match.group(1) if match else "" for match in found]
+    missing = [clip for clip, group in zip(clips, groups, strict=True) if not group]
     if missing:
         raise SystemExit(f"params.yaml: split.group is {rule}, which finds no group in {_some(missing)}")
-    return [match.group(1) for match in found]
+    return groups
 
 
-def _some(names):
+def _some(names: list[str]) -> str:
     """A few names and how many more: "a, b and 7 more"."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

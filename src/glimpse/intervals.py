@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 LEVEL = 0.95
@@ -31,16 +32,16 @@ class Score:
     groups: int
 
     @property
-    def note(self):
+    def note(self) -> str:
         """What to know of the interval, in a few words; empty if nothing."""
         if self.groups < FEW_GROUPS:
             return f"only {self.groups} group{'s'[: self.groups - 1]}: the interval may be too narrow"
         return ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
-    def row(self):
+    def row(self) -> dict[str, object]:
         """The figures by their names, for a table."""
         named = {name: getattr(self, name) for name in ("value", "low", "high", "n", "groups")}
         return named | {"note": self.note}
@@ -56,7 +57,7 @@ class Difference(Score):
     p: float
     needed: int
 
-    def in_words(self, first, second):
+    def in_words(self, first: str, second: str) -> str:
         """The verdict, as one would say it: "all10 is better than first5 by 6 points (2 to 10)"."""
         points, low, high = (round(100 * share) for share in (self.value, self.low, self.high))
         if self.clear and self.value > 0:
@@ -76,19 +77,19 @@ class Difference(Score):
         )
 
     @property
-    def clear(self):
+    def clear(self) -> bool:
         """Whether the test and the interval agree that there is a difference."""
         return self.p <= 1 - LEVEL and (self.low > 0 or self.high < 0)
 
 
-def accuracy_score(right, groups):
+def accuracy_score(right: np.ndarray, groups: ArrayLike) -> Score:
     """The share of clips that are right, bool (clips,), with the interval that goes with their groups (clips,)."""
     hits, sizes = _by_group(right, groups)
     low, high = _wilson(hits.sum() / sizes.sum(), sizes.sum() / design_effect(hits, sizes), len(sizes))
     return Score(float(np.mean(right)), low, high, len(right), len(sizes))
 
 
-def recall_score(right, actions, groups):
+def recall_score(right: np.ndarray, actions: np.ndarray, groups: ArrayLike) -> Score:
     """The mean over actions of the share of its clips that are right: bool (clips,), actions (clips,), groups (clips,).
 
     The bootstrap's interval, never narrower than Wilson's for as many clips as the actions' counts are worth.
@@ -107,7 +108,9 @@ def recall_score(right, actions, groups):
     return Score(value, max(0.0, min(low, wilson[0])), min(1.0, max(high, wilson[1])), len(right), len(sizes))
 
 
-def difference(first, second, groups, actions=None):
+def difference(
+    first: np.ndarray, second: np.ndarray, groups: ArrayLike, actions: np.ndarray | None = None
+) -> Difference:
     """A `Difference` of two lots of answers to the same clips, bool (clips,), in accuracy, or with `actions` in recall.
 
     Two made-up clips, one won by each, keep the interval from closing where both always agree (Agresti and Min 2005).
@@ -135,7 +138,7 @@ def difference(first, second, groups, actions=None):
     return Difference(value, max(-1.0, low), min(1.0, high), clips, number, p, rounded)
 
 
-def design_effect(hits, sizes):
+def design_effect(hits: np.ndarray, sizes: np.ndarray) -> float:
     """By how much groups lessen what the clips are worth, from hits and clips (groups,): from 1 to the groups' size.
 
     Where nearly all or nearly none is right, nothing shows how alike the clips of a group are; ALIKE stands in for it.
@@ -153,7 +156,7 @@ def design_effect(hits, sizes):
     return float(np.clip((1 - doubt) * found + doubt * max(expected, found), 1, max(size, 1)))
 
 
-def _wilson(share, clips, groups):
+def _wilson(share: float, clips: float, groups: int) -> tuple[float, float]:
     """Wilson's limits for a share of `clips`, a number that need not be whole, with t for so many groups."""
     q = stats.t.ppf((1 + LEVEL) / 2, max(1, groups - 1))
     middle = (share + q**2 / (2 * clips)) / (1 + q**2 / clips)
@@ -161,7 +164,7 @@ def _wilson(share, clips, groups):
     return float(max(0.0, min(share, middle - half))), float(min(1.0, max(share, middle + half)))  # for rounding errors
 
 
-def _limits(value, drawn, groups):
+def _limits(value: float, drawn: np.ndarray, groups: int) -> tuple[float, float]:
     """The percentile limits of resampled values, spread as few groups ask for."""
     few = max(2, groups)
     wider = stats.t.ppf((1 + LEVEL) / 2, few - 1) / stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(few / (few - 1))
@@ -169,17 +172,17 @@ def _limits(value, drawn, groups):
     return float(value + min(0.0, wider * (low - value))), float(value + max(0.0, wider * (high - value)))
 
 
-def _resampled(groups):
+def _resampled(groups: int) -> np.ndarray:
     """How often each group is drawn in each of RESAMPLES draws with repeats: (RESAMPLES, groups)."""
     return np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), RESAMPLES).astype(float)
 
 
-def _by_group(values, groups):
+def _by_group(values: ArrayLike, groups: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The sum of values (clips,) and the number of clips of each group."""
     return _sums(np.asarray(values, float)[:, None], groups)[:, 0], np.unique(groups, return_counts=True)[1]
 
 
-def _sums(values, groups):
+def _sums(values: np.ndarray, groups: ArrayLike) -> np.ndarray:
     """The sums of values (clips, columns) over the clips of each group: (groups, columns)."""
     names, which = np.unique(groups, return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))

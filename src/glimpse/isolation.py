@@ -9,8 +9,10 @@ import os
 import signal
 import time
 import traceback
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
+from typing import Any
 
 import cv2
 
@@ -19,7 +21,7 @@ ROOM = 8 * 2**30  # bytes of addresses for one process, where the system can lim
 
 
 @contextlib.contextmanager
-def processes(count, limit=LIMIT, room=ROOM):
+def processes(count: int, limit: float = LIMIT, room: int = ROOM) -> Iterator[Callable[..., Iterator]]:
     """Start `count` processes; gives `each(function, items, lost, ahead)`, and ends them with the block.
 
     `each` yields function(item) for every item, in order. Where none comes back within `limit` seconds and `room` bytes
@@ -33,8 +35,11 @@ def processes(count, limit=LIMIT, room=ROOM):
             process.end()
 
 
-def _each(started, limit, function, items, lost, ahead):
-    numbered, done, turn = enumerate(items), {}, 0
+def _each(
+    started: list["_Process"], limit: float, function: Callable, items: Iterable, lost: Callable, ahead: int
+) -> Iterator:
+    numbered, turn = enumerate(items), 0
+    done: dict[int, object] = {}
     job = next(numbered, None)
     while True:
         for process in started:
@@ -64,11 +69,11 @@ def _each(started, limit, function, items, lost, ahead):
 class _Process:
     """One process, which has one item at a time or none."""
 
-    def __init__(self, room):
+    def __init__(self, room: int) -> None:
         self.room = room
         self.start()
 
-    def start(self):
+    def start(self) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would copy threads, OpenCV's too, in whatever state
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, self.room), daemon=True)
@@ -78,23 +83,24 @@ class _Process:
         self.process.start()
         signal.signal(signal.SIGINT, interrupted)
         theirs.close()  # so that its end is the end of the pipe
-        self.free, self.number = False, None  # free when it says so
+        self.free = False  # until it says so
+        self.number: int | None = None
 
-    def end(self):
+    def end(self) -> None:
         self.process.kill()
         self.process.join()
         self.pipe.close()
 
-    def restart(self):
+    def restart(self) -> None:
         self.end()
         self.start()
 
-    def begin(self, number, item, function):
+    def begin(self, number: int, item: object, function: Callable) -> None:
         self.free, self.number, self.began = False, number, time.monotonic()
         with contextlib.suppress(OSError):  # it died: there will be no answer
             self.pipe.send((function, item))
 
-    def answer(self):
+    def answer(self) -> tuple[bool, Any]:
         """(True, result) or (False, reason), and the process is free for another item."""
         try:
             kind, result = self.pipe.recv()
@@ -109,7 +115,7 @@ class _Process:
         return kind == "fine", result
 
 
-def _work(pipe, room):
+def _work(pipe: Connection, room: int) -> None:
     """What runs in a process: answers items until the program that started it closes the pipe or dies."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     with contextlib.suppress(ImportError, ValueError, OSError):
@@ -117,7 +123,7 @@ def _work(pipe, room):
 
         resource.setrlimit(resource.RLIMIT_AS, (room, resource.getrlimit(resource.RLIMIT_AS)[1]))
     cv2.setNumThreads(1)
-    answer = "fine", None
+    answer: tuple[str, object] = "fine", None
     with contextlib.suppress(EOFError, OSError):
         while True:
             pipe.send(answer)

@@ -3,17 +3,20 @@
 Pairs make clusters: what is like one of a pair is taken for like the other too.
 """
 
+from collections.abc import Collection, Iterable
+from typing import Any
+
 import pandas as pd
 
 COLUMNS = ["clip", "like", "why", "parts", "done"]
 LOOKS = "looks alike"
 
 
-def clusters(pairs):
+def clusters(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """What each thing in `pairs` is connected to, as {thing: the first of its cluster in sorted order}."""
-    first_of = {}
+    first_of: dict[str, str] = {}
 
-    def first(thing):
+    def first(thing: str) -> str:
         while first_of.setdefault(thing, thing) != thing:
             thing = first_of[thing]
         return thing
@@ -24,7 +27,7 @@ def clusters(pairs):
     return {thing: first(thing) for thing in list(first_of)}
 
 
-def joined(groups, clips, pairs):
+def joined(groups: Collection[str], clips: Iterable[str], pairs: Iterable[tuple[str, str]]) -> list[str]:
     """The group of each clip after groups that hold clips of one pair have become one, named after the first of them.
 
     `groups` and `clips` go together; `pairs`: [(clip, clip)].
@@ -34,7 +37,7 @@ def joined(groups, clips, pairs):
     return [names.get(group, group) for group in groups]
 
 
-def found(table, pairs, told, done):
+def found(table: pd.DataFrame, pairs: Iterable[tuple[str, str]], told: dict[str, list[str]], done: str) -> pd.DataFrame:
     """The rows of data/leaks.csv: pairs of clips that belong together and were, or are, apart; sorted.
 
     `table`: clip, before (its group before any were joined), group and part, "" outside official lists. `pairs`:
@@ -45,7 +48,7 @@ def found(table, pairs, told, done):
     alike = [(clip[one], clip[other]) for one, other in pairs]
     rows = [_row(*pair, LOOKS, done) for pair in alike if pair[0].before != pair[1].before or _parted(*pair)]
     for why, groups in told.items():
-        held = {}
+        held: dict[str, list] = {}
         for one, group in zip(clip.values(), groups, strict=True):
             held.setdefault(group, []).append(one)
         for mates in held.values():
@@ -55,22 +58,22 @@ def found(table, pairs, told, done):
     return pd.DataFrame(sorted(rows), columns=COLUMNS)
 
 
-def _parted(one, other):
+def _parted(one: Any, other: Any) -> bool:
     """Whether two clips stand in different parts; within a group that takes official lists."""
     return bool(one.part and other.part) and one.part != other.part
 
 
-def _row(one, other, why, done):
+def _row(one: Any, other: Any, why: str, done: str) -> tuple[str, ...]:
     one, other = sorted((one, other), key=lambda row: row.clip)
     return one.clip, other.clip, why, f"{one.part}/{other.part}", done
 
 
-def straddling(leaks):
+def straddling(leaks: pd.DataFrame) -> set[str]:
     """The test clips that look like, or are named like, clips of train or val: a set, from data/leaks.csv as a table.
 
     Like counts on over the pairs in the table.
     """
-    exposed = set()
+    exposed: set[str] = set()
     for _, rows in leaks.groupby("why"):
         part_of = {}
         for row in rows.itertuples():
@@ -81,7 +84,7 @@ def straddling(leaks):
     return exposed
 
 
-def in_words(leaks, tests, cure):
+def in_words(leaks: pd.DataFrame, tests: int, cure: tuple[str, str]) -> str:
     """What a person must know of the reported pairs, in one line; "" if there are none.
 
     `tests`: how many test clips there are. `cure`: what to set where clips look alike, and where they are named alike

@@ -3,12 +3,13 @@
 OpenCV and NumPy only, so that whoever runs the model needs no torch for it. Features, evaluate and predict share it.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from glimpse.store import from_jpeg
+from glimpse.store import Stored, from_jpeg
 
 STILL = 128  # of a change: no difference to the frame before
 EDGE = 0.08  # share of the movement on either side that the square around it may leave out
@@ -16,6 +17,8 @@ ROOM = 1.35  # sides of that square to the movement's
 CLOSEST = 0.4  # of the frame's short side: the smallest square
 NOISE = 2  # grey levels of change that are no movement
 STEADY = 0.5  # how much of its last place the square keeps from one candidate to the next
+
+Square = tuple[float, float, float]  # x and y of its middle, and its side
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,12 @@ class Look:
     change: bool
 
     @property
-    def views(self):
+    def views(self) -> int:
         """Pictures the backbone sees of one frame: the frame, and its change."""
         return 1 + self.change
 
 
-def clean_look(stored, look, positions=None):
+def clean_look(stored: Stored, look: Look, positions: Collection[int] | None = None) -> np.ndarray:
     """Candidates of a `Stored` clip, all or those at `positions`: uint8 RGB (frames, views, size, size, 3).
 
     The square in the middle, or around what moves; enlarged where it has fewer than `look.size` pixels.
@@ -44,7 +47,9 @@ def clean_look(stored, look, positions=None):
     return np.array(shown)[..., ::-1].copy()
 
 
-def pictures_of(stored, look, positions=None):
+def pictures_of(
+    stored: Stored, look: Look, positions: Collection[int] | None = None
+) -> tuple[list[list[np.ndarray]], list[Square]]:
     """The frames at `positions` with their changes, BGR [(frame, change)], and the square of each: [(x, y, side)]."""
     positions = range(len(stored.jpegs)) if positions is None else positions
     frames = [from_jpeg(stored.jpegs[position]) for position in positions]
@@ -56,19 +61,19 @@ def pictures_of(stored, look, positions=None):
     return pictures, [squares[position] for position in positions]
 
 
-def follow(changes):
+def follow(changes: Iterable[np.ndarray]) -> list[Square]:
     """The square around what moves, candidate by candidate, from changes BGR: [(x, y, side)], its middle and side.
 
     It goes forward only: what it shows of a candidate follows from this one and those before it.
     """
-    squares = []
+    squares: list[np.ndarray] = []
     for change in changes:
         found = np.array(_moving(change))
         squares.append(found if not squares else STEADY * squares[-1] + (1 - STEADY) * found)
     return [tuple(square) for square in squares]
 
 
-def _moving(change):
+def _moving(change: np.ndarray) -> Square:
     """The square (x, y, side) around what moves in one change; the frame's middle where nothing does."""
     moved = cv2.GaussianBlur(np.abs(change.astype(np.float32) - STILL).max(2), (5, 5), 0)
     moved = np.clip(moved - 1.5 * np.median(moved) - NOISE, 0, None)
@@ -80,19 +85,19 @@ def _moving(change):
     return (left + right) / 2, (top + bottom) / 2, side
 
 
-def _span(amounts):
+def _span(amounts: np.ndarray) -> tuple[np.intp, np.intp]:
     """Between which places along an axis all but EDGE on either side of the amounts lies."""
     shares = amounts.cumsum() / amounts.sum()
     return np.searchsorted(shares, EDGE), np.searchsorted(shares, 1 - EDGE)
 
 
-def _middle(frame):
+def _middle(frame: np.ndarray) -> Square:
     """The largest square in the middle of a frame: (x, y, side)."""
     height, width = frame.shape[:2]
     return width / 2, height / 2, min(height, width)
 
 
-def cut(frame, square, size):
+def cut(frame: np.ndarray, square: Square, size: int) -> np.ndarray:
     """The square (x, y, side) of a BGR frame, moved inside it, as `size` x `size` pixels."""
     x, y, side = square
     side = min(round(side), *frame.shape[:2])
@@ -101,14 +106,14 @@ def cut(frame, square, size):
     return scaled(frame[top : top + side, left : left + side], (size, size))
 
 
-def cover(frame, size):
+def cover(frame: np.ndarray, size: int) -> np.ndarray:
     """A frame (height, width, 3) scaled, aspect kept, so that its short side is `size` pixels."""
     height, width = frame.shape[:2]
     scale = size / min(height, width)
     return scaled(frame, (max(size, round(width * scale)), max(size, round(height * scale))))
 
 
-def scaled(frame, shape):
+def scaled(frame: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A frame scaled to `shape` (width, height): averaged where it shrinks, between pixels where it grows."""
     if frame.shape[1::-1] == shape:
         return frame

@@ -7,6 +7,8 @@ accuracy against frames seen, and a stream can be followed as it comes.
 import io
 import math
 import zipfile
+from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -19,7 +21,7 @@ FORMAT = 3  # of model.pt; a file of another format is refused
 class LockedDropout(nn.Dropout):
     """Dropout that drops the same numbers in all frames of a clip (Gal and Ghahramani 2016): (clips, frames, width)."""
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         return features * nn.functional.dropout(torch.ones_like(features[:, :1]), self.p, self.training)
 
 
@@ -34,7 +36,7 @@ class Temporal(nn.Module):
     2018.
     """
 
-    def __init__(self, kind, views, width, hidden, actions, dropout):
+    def __init__(self, kind: str, views: int, width: int, hidden: int, actions: int, dropout: float) -> None:
         super().__init__()
         self.kinds, self.views = kind.split("+"), views
         self.norm = nn.LayerNorm(width)
@@ -48,13 +50,13 @@ class Temporal(nn.Module):
             self.score = nn.Linear(hidden, 1)
         self.answer = nn.ModuleDict({one: nn.Linear(hidden, actions) for one in self.kinds})
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         alike = self.norm(features.unflatten(2, (self.views, -1))).flatten(2)  # no view outweighs another
         seen = torch.relu(self.squeeze(self.drop(alike)))  # (clips, frames, hidden)
         logits = torch.stack([self.answer[one](self.drop(self._summary(one, seen))) for one in self.kinds])
         return logits if self.training else together(logits)
 
-    def _summary(self, kind, seen):
+    def _summary(self, kind: str, seen: torch.Tensor) -> torch.Tensor:
         """What a reader knows after each frame: (clips, frames, hidden)."""
         frames = seen.shape[1]
         if kind in self.read:
@@ -66,7 +68,7 @@ class Temporal(nn.Module):
         return scores.masked_fill(later, -torch.inf).softmax(2) @ seen
 
 
-def together(logits):
+def together(logits: torch.Tensor) -> torch.Tensor:
     """The logits of the readers' mean probabilities: (readers, …, actions) to (…, actions)."""
     return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
 
@@ -77,12 +79,12 @@ class Network(nn.Module):
     One backbone for all frames, or, untied, as many backbones as frames: the n-th looks at the n-th frame.
     """
 
-    def __init__(self, backbones, temporal):
+    def __init__(self, backbones: Iterable[nn.Module], temporal: nn.Module) -> None:
         super().__init__()
         self.backbones = nn.ModuleList(backbones)
         self.temporal = temporal
 
-    def forward(self, looks):
+    def forward(self, looks: torch.Tensor) -> torch.Tensor:
         clips, frames, views = looks.shape[:3]
         if len(self.backbones) == 1:
             features = self.backbones[0](looks.flatten(0, 2)).unflatten(0, (clips, frames, views))
@@ -92,7 +94,7 @@ class Network(nn.Module):
         return self.temporal(features.flatten(2).float())
 
 
-def save(path, contents):
+def save(path: Path | str, contents: dict) -> None:
     """Write model.pt: a plain dict of numbers, words and tensors, and no code."""
     made = io.BytesIO()  # torch has words of its own for a disk that is full
     torch.save({"format": FORMAT, **contents}, made)
@@ -100,7 +102,7 @@ def save(path, contents):
         file.write(made.getvalue())
 
 
-def load(path):
+def load(path: Path | str) -> dict:
     """What `save` wrote. A file that is missing, damaged or of another format ends the program with one line."""
     try:
         with zipfile.ZipFile(path) as file:

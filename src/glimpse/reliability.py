@@ -9,7 +9,7 @@ BINS = 10  # of equal width, for confidence
 STEPS = 20  # points of the curve of selective accuracy
 
 
-def calibration_error(probabilities, actions):
+def calibration_error(probabilities: np.ndarray, actions: np.ndarray) -> float:
     """The expected calibration error of probabilities (clips, actions) against the actions' numbers (clips,).
 
     The mean distance of confidence and accuracy over BINS bins, weighed by their clips (Naeini et al. 2015).
@@ -19,7 +19,7 @@ def calibration_error(probabilities, actions):
     return multiclass_calibration_error(said, true, count, n_bins=BINS, norm="l1").item()
 
 
-def reliability(probabilities, actions):
+def reliability(probabilities: np.ndarray, actions: np.ndarray) -> pd.DataFrame:
     """A row for each bin that has clips: its limits, its clips, their mean confidence and their accuracy."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == actions
     number = np.minimum((confidence * BINS).astype(int), BINS - 1)
@@ -31,7 +31,7 @@ def reliability(probabilities, actions):
     return pd.DataFrame(rows)
 
 
-def selective(probabilities, actions):
+def selective(probabilities: np.ndarray, actions: np.ndarray) -> pd.DataFrame:
     """What answering only from a threshold on would give: `answered`, a share of the clips; `accuracy` of those.
 
     At most STEPS rows, from the clips it is surest of to all of them (El-Yaniv and Wiener 2010).

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def evenly(count, wanted):
+def evenly(count: int, wanted: int) -> np.ndarray:
     """Positions of `wanted` frames spread evenly over `count`, each in the middle of its equal stretch.
 
     Returns an int array (wanted,) in rising order; positions repeat where count < wanted. No frames: ValueError.
@@ -13,7 +13,7 @@ def evenly(count, wanted):
     return (2 * np.arange(wanted) + 1) * count // (2 * wanted)
 
 
-def draw(candidates, frames, how, rng, clips):
+def draw(candidates: int, frames: int, how: str, rng: np.random.Generator, clips: int) -> np.ndarray:
     """Which candidates each of `clips` readings sees: an int array (clips, frames), each row in time order.
 
     `segments`: one at random from each of `frames` equal stretches. `random`: any, without repeats, as in the original
@@ -25,7 +25,7 @@ def draw(candidates, frames, how, rng, clips):
     return rng.integers(edges[:-1], edges[1:], size=(clips, frames))
 
 
-def reading(candidates, frames, how, seed, clip):
+def reading(candidates: int, frames: int, how: str, seed: int, clip: str) -> np.ndarray:
     """The one reading of a clip that stays the same whenever it is asked for: an int array (frames,).
 
     `segments`: the middle of each stretch. `random`: drawn once, by the seed and the name of the clip's file.
@@ -35,6 +35,6 @@ def reading(candidates, frames, how, seed, clip):
     return draw(candidates, frames, how, keyed_rng(seed, "reading", clip.rpartition("/")[2]), 1)[0]
 
 
-def keyed_rng(seed, *key):
+def keyed_rng(seed: int, *key: object) -> np.random.Generator:
     """A generator that depends on the seed and on what it is for (a clip, a look, an epoch), not on any order."""
     return np.random.default_rng([seed, *"\0".join(map(str, key)).encode()])

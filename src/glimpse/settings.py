@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import yaml
 
@@ -22,12 +23,12 @@ class Whole:
 
     low: int
     high: int
-    words: tuple = ()
+    words: tuple[str, ...] = ()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return " or ".join([f"a whole number from {self.low} to {self.high}", *self.words])
 
-    def parse(self, value):
+    def parse(self, value: object) -> int | str:
         if value in self.words and isinstance(value, str):
             return value
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
@@ -42,10 +43,10 @@ class Number:
     low: float
     high: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"a number from {self.low:g} to {self.high:g}"
 
-    def parse(self, value):
+    def parse(self, value: Any) -> float:
         if isinstance(value, bool) or not self.low <= float(value) <= self.high:
             raise ValueError
         return float(value)
@@ -55,12 +56,12 @@ class Number:
 class Choice:
     """One of a few words; true and false are words too."""
 
-    options: tuple
+    options: tuple[str | bool, ...]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "one of " + ", ".join(map(shown, self.options))
 
-    def parse(self, value):
+    def parse(self, value: object) -> object:
         if not any(value is option or (isinstance(option, str) and value == option) for option in self.options):
             raise ValueError
         return value
@@ -72,10 +73,10 @@ class Text:
 
     what: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.what
 
-    def parse(self, value):
+    def parse(self, value: object) -> str:
         if not isinstance(value, str) or not value.strip() or any(ord(letter) < 32 for letter in value):
             raise ValueError
         return value
@@ -85,12 +86,12 @@ class Text:
 class Pattern(Text):
     """A regular expression with one bracket, or one of the `words`."""
 
-    words: tuple
+    words: tuple[str, ...]
 
-    def parse(self, value):
-        if super().parse(value) not in self.words and re.compile(value).groups != 1:
+    def parse(self, value: object) -> str:
+        if (text := super().parse(value)) not in self.words and re.compile(text).groups != 1:
             raise ValueError
-        return value
+        return text
 
 
 BRACKET = "auto, none, or a regular expression with one bracket, around what names the group"
@@ -145,10 +146,10 @@ ALLOWED = {
     "demo.actors": Whole(3, 1000),
     "demo.takes": Whole(1, 100),
     "demo.seed": Whole(0, 2**31 - 1),
-}
+}  # type: dict[str, Whole | Number | Choice | Text]
 
 
-def read(*names, path=PARAMS):
+def read(*names: str, path: Path | str = PARAMS) -> SimpleNamespace:
     """The settings of these top-level names, as attributes: read("seed", "train").train.epochs.
 
     The whole file is checked, so that a mistake anywhere is found by the first stage that runs.
@@ -160,7 +161,7 @@ def read(*names, path=PARAMS):
 class Once(yaml.SafeLoader):
     """Reads YAML, but refuses a key that stands in one place twice: PyYAML would drop the first without a word."""
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [key.value for key, _ in node.value]
         for number, (key, _) in enumerate(node.value):
             if key.value in keys[:number]:
@@ -168,7 +169,7 @@ class Once(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load(path):
+def load(path: Path | str) -> dict:
     """The file as nested dicts, or an exit with one line."""
     try:
         tree = yaml.load(Path(path).read_text(encoding="utf-8"), Once)
@@ -181,9 +182,9 @@ def load(path):
     return tree
 
 
-def check(tree, path=PARAMS):
+def check(tree: dict, path: Path | str = PARAMS) -> dict:
     """The settings of `tree` with their types put right, groups such as `train` as namespaces."""
-    flat = {}
+    flat: dict[str, object] = {}
     for name, value in tree.items():
         below = [key.partition(".")[2] for key in ALLOWED if key.startswith(f"{name}.")]
         if below and not isinstance(value, dict):
@@ -202,17 +203,14 @@ def check(tree, path=PARAMS):
         except (ValueError, TypeError, OverflowError, RecursionError, re.error):
             raise SystemExit(f"{path}: {key} is {shown(flat[key])}, but it takes {allowed}") from None
     contradictions(parsed, path)
-    checked = {}
+    checked: dict = {}
     for key, value in parsed.items():
-        name, _, below = key.partition(".")
-        if below:
-            setattr(checked.setdefault(name, SimpleNamespace()), below, value)
-        else:
-            checked[name] = value
+        group, _, name = key.rpartition(".")
+        (vars(checked.setdefault(group, SimpleNamespace())) if group else checked)[name] = value
     return checked
 
 
-def changed(tree, changes):
+def changed(tree: dict, changes: dict) -> dict:
     """A copy of the nested settings of a file with changes such as {"train.epochs": 30}."""
     tree = copy.deepcopy(tree)
     for key, value in changes.items():
@@ -221,7 +219,7 @@ def changed(tree, changes):
     return tree
 
 
-def contradictions(s, path):
+def contradictions(s: dict, path: Path | str) -> None:
     """Settings that are fine one by one and not together."""
     rules = [
         (s["frames"] > s["candidates"], "frames", f"no more than candidates ({s['candidates']})"),
@@ -240,7 +238,7 @@ def contradictions(s, path):
             raise SystemExit(f"{path}: {key} is {shown(s[key])}, but it must be {wanted}")
 
 
-def shown(value):
+def shown(value: object) -> str:
     """A value as YAML writes it, in one line that is not too long: true, null, 0.5, text, '5', [1, 2]."""
     try:
         text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)

@@ -8,21 +8,25 @@ added later displaces at most a few others.
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
+
+Part = TypeVar("Part", bound=Hashable)
+Holdings = dict[str, dict[str, int]]  # {group: {action: clips}}
 
 
-def assign(holdings, shares, seed):
+def assign(holdings: Holdings, shares: dict[Part, float], seed: int | str) -> dict[str, Part]:
     """Which part each group belongs to: {group: part}.
 
-    `holdings`: {group: {action: clips}}. `shares`: {part: share of the clips}, summing to 1. A part lacks clips of a
-    group's actions if the group brings their counts closer to its shares. Where no part does, the group goes where it
-    disturbs the shares least.
+    `shares`: {part: share of the clips}, summing to 1. A part lacks clips of a group's actions if the group brings
+    their counts closer to its shares. Where no part does, the group goes where it disturbs the shares least.
     """
-    totals = Counter()
+    totals: Counter[str] = Counter()
     for held in holdings.values():
         totals.update(held)
-    filled = {part: Counter() for part in shares}
+    filled: dict[Part, Counter[str]] = {part: Counter() for part in shares}
 
-    def cost(group, part):
+    def cost(group: str, part: Part) -> float:
         """How much farther from its shares the part would be with this group in it; below 0 if nearer."""
         change = 0.0
         for action, clips in holdings[group].items():
@@ -40,23 +44,23 @@ def assign(holdings, shares, seed):
     return parts
 
 
-def holdings_of(actions, groups):
-    """How many clips of each action each group holds, {group: {action: clips}}, from those of each clip."""
-    holdings = {}
+def holdings_of(actions: Iterable[str], groups: Iterable[str]) -> Holdings:
+    """How many clips of each action each group holds, from those of each clip."""
+    holdings: Holdings = {}
     for action, group in zip(actions, groups, strict=True):
         counts = holdings.setdefault(group, {})
         counts[action] = counts.get(action, 0) + 1
     return holdings
 
 
-def in_folds(holdings, folds, fold, val, seed, val_seed):
+def in_folds(holdings: Holdings, folds: int, fold: int, val: float, seed: int, val_seed: int | str) -> dict[str, str]:
     """The part of each group where one of the folds is the test, and `val` the share that val takes of the rest."""
     fold_of = assign(holdings, {number: 1 / folds for number in range(folds)}, f"{seed} folds")
     rest = {group: held for group, held in holdings.items() if fold_of[group] != fold}
     return dict.fromkeys(holdings, "test") | assign(rest, {"train": 1 - val, "val": val}, val_seed)
 
 
-def _mend(parts, holdings, shares, seed):
+def _mend(parts: dict[str, Part], holdings: Holdings, shares: Iterable[Part], seed: int | str) -> None:
     """Give every part a group of each action, in place, where another part can spare one."""
     for action in sorted({action for held in holdings.values() for action in held}):
         for part in shares:
@@ -69,13 +73,13 @@ def _mend(parts, holdings, shares, seed):
                 parts[liked] = part
 
 
-def _spared(group, parts, holdings):
+def _spared(group: str, parts: Mapping[str, Hashable], holdings: Holdings) -> bool:
     """Whether a group's part has other groups for each of the group's actions."""
     mates = [other for other in parts if parts[other] == parts[group] and other != group]
     return all(any(action in holdings[mate] for mate in mates) for action in holdings[group])
 
 
-def _chance(seed, *key):
+def _chance(seed: int | str, *key: object) -> float:
     """A number in (0, 1) that depends on the seed and the key alone."""
     digest = hashlib.sha256("\0".join(map(str, [seed, *key])).encode()).digest()
     return (int.from_bytes(digest[:8], "big") + 0.5) / 2**64

@@ -1,14 +1,24 @@
 """What `evaluate` prints and keeps in metrics/summary.txt: the scores in sentences, each with what it rests on."""
 
 import math
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from glimpse.intervals import Difference
 
 
-def share(value):
+def share(value: float) -> str:
     """A share as a person says it: 72 %."""
     return f"{100 * value:.0f} %"
 
 
-def summary(found, apart, known, used, curve, control, ordered, error, alarms):
+def summary(
+    found: dict[str, dict], apart: dict[str, "Difference"], known: dict[str, float], used: list[int],
+    curve: "pd.DataFrame", control: "pd.DataFrame", ordered: "Difference", error: float, alarms: Iterable[str],
+) -> list[str]:  # fmt: skip
     """All lines. found: {approach: {measure: Score or number}}; apart: {measure: Difference}; known: {approach: the
     accuracy on clips it knows}; used: how many frames each reads; curve, control: the tables early and controls;
     ordered: the `Difference` that the order of frames makes to all10; alarms: sentences.
@@ -28,7 +38,7 @@ def summary(found, apart, known, used, curve, control, ordered, error, alarms):
     return lines
 
 
-def score_lines(found, known):
+def score_lines(found: dict[str, dict], known: dict[str, float]) -> Iterator[str]:
     """A line for each approach with its scores, and what it reaches on clips it knows."""
     for approach, of in found.items():
         above = known[approach] - of["accuracy"].value
@@ -38,7 +48,7 @@ def score_lines(found, known):
         )
 
 
-def control_lines(table, few, ordered):
+def control_lines(table: "pd.DataFrame", few: int, ordered: "Difference") -> Iterator[str]:
     """What little already gives, from the table of controls, and the `Difference` that the order of frames makes."""
     of = {row.control: row for row in table.itertuples()}
     usual = f"the most frequent action {of['majority'].accuracy:.3f}"
@@ -53,7 +63,7 @@ def control_lines(table, few, ordered):
         yield f"so it is not seen to use the order of the frames ({100 * ordered.value:+.0f} points)"
 
 
-def early_line(table, few):
+def early_line(table: "pd.DataFrame", few: int) -> str:
     """How soon all10 answers, from the table of the early curve."""
     first, last = table.iloc[min(few, len(table)) - 1], table.iloc[-1]
     return (
@@ -62,7 +72,7 @@ def early_line(table, few):
     )
 
 
-def calibration_lines(found, error):
+def calibration_lines(found: dict[str, dict], error: float) -> Iterator[str]:
     """How far to believe the probabilities, and when to answer of each approach."""
     for approach, of in found.items():
         sure = f"{approach:>6}: probabilities are off by {100 * of['ece']:.0f} points on average"

@@ -2,22 +2,32 @@
 
 import copy
 import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, WeightedRandomSampler
 from torchmetrics.functional.classification import multiclass_accuracy
 from tqdm import tqdm
 
 from glimpse.engine import mixed_precision
 from glimpse.model import together
+from glimpse.parts import Part
 
+if TYPE_CHECKING:
+    from glimpse.readings import Draws
+
+T = TypeVar("T")
 EARLIER = 0.3  # share of the loss for the beliefs before the last frame
 
 
-def loss_of(logits, target, label_smoothing=0.0, weight=None):
+def loss_of(
+    logits: torch.Tensor, target: torch.Tensor, label_smoothing: float = 0.0, weight: torch.Tensor | None = None
+) -> torch.Tensor:
     """Cross-entropy of the belief after the last frame and, with a smaller share, of those after every frame; the mean
     over readers: logits (readers, clips, frames, actions), target (clips,)."""
     readers, _, frames, _ = logits.shape
@@ -28,11 +38,15 @@ def loss_of(logits, target, label_smoothing=0.0, weight=None):
     return (1 - EARLIER) * last + EARLIER * every
 
 
-def train_one_epoch(network, averaged, loader, criterion, optimizer, schedule, clip_norm, device, precision):
+def train_one_epoch(
+    network: nn.Module, averaged: AveragedModel, loader: DataLoader, criterion: Callable[..., torch.Tensor],
+    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, clip_norm: float,
+    device: torch.device, precision: str,
+) -> tuple[float, float]:  # fmt: skip
     """One pass over the loader, after each step of which the averaged network follows; returns the mean loss and the
     accuracy on the way."""
     network.train()
-    losses, hits, seen = 0.0, 0, 0
+    losses, hits, seen = 0.0, 0.0, 0
     for looks, target in loader:
         target = target.to(device)
         with mixed_precision(device, precision):
@@ -51,7 +65,9 @@ def train_one_epoch(network, averaged, loader, criterion, optimizer, schedule, c
 
 
 @torch.inference_mode()
-def last_logits(network, loader, device, precision):
+def last_logits(
+    network: nn.Module, loader: DataLoader, device: torch.device, precision: str
+) -> tuple[torch.Tensor, torch.Tensor]:
     """What the network says after the last frame, logits (clips, actions), and the actions' numbers (clips,)."""
     network.eval()
     logits, targets = [], []
@@ -62,14 +78,18 @@ def last_logits(network, loader, device, precision):
     return torch.cat(logits), torch.cat(targets)
 
 
-def evaluate(network, loader, device, precision):
+def evaluate(network: nn.Module, loader: DataLoader, device: torch.device, precision: str) -> tuple[float, float]:
     """The cross-entropy and the multiclass accuracy of the belief after the last frame."""
     logits, targets = last_logits(network, loader, device, precision)
     accuracy = multiclass_accuracy(logits, targets, logits.shape[1], average="micro")
     return nn.functional.cross_entropy(logits, targets).item(), accuracy.item()
 
 
-def fit(network, train_loader, val_loader, weight, trained, settings, epochs, device, precision, checkpoint=None):
+def fit(
+    network: nn.Module, train_loader: Callable[[int], DataLoader], val_loader: DataLoader | None,
+    weight: torch.Tensor | None, trained: list[dict], settings: SimpleNamespace, epochs: int, device: torch.device,
+    precision: str, checkpoint: Any = None,
+) -> tuple[dict[str, torch.Tensor], dict[str, float], list[dict[str, float]]]:  # fmt: skip
     """Train until the epochs or the patience are over; returns the best weights, their epoch's row, and all rows.
 
     The best epoch has the highest validation accuracy; among equals the lowest validation loss; without a `val_loader`
@@ -83,12 +103,12 @@ def fit(network, train_loader, val_loader, weight, trained, settings, epochs, de
     optimizer = torch.optim.AdamW(map(dict, trained), weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps)
 
-    def criterion(logits, target):
+    def criterion(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return loss_of(logits, target, settings.label_smoothing, weight)
 
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
     parts = {"network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
-    so_far = {"rows": [], "best": None, "weights": None}
+    so_far: dict[str, Any] = {"rows": [], "best": None, "weights": None}
     if checkpoint:
         so_far |= checkpoint.resume(parts, device)
     rows = so_far["rows"]
@@ -119,9 +139,10 @@ def fit(network, train_loader, val_loader, weight, trained, settings, epochs, de
 
 
 def train_on(
-    readings, draws, train, val, network, trained, settings, seed, device,
-    precision="float32", workers=0, checkpoint=None,
-):  # fmt: skip
+    readings: Callable[..., Dataset], draws: "Callable[[list[str]], Draws]", train: Part, val: Part, network: nn.Module,
+    trained: list[dict], settings: SimpleNamespace, seed: int, device: torch.device,
+    precision: str = "float32", workers: int = 0, checkpoint: Any = None,
+) -> tuple[dict[str, float], list[dict[str, float]], torch.Tensor]:  # fmt: skip
     """Train a network on a part's readings and leave it with the best weights; returns the best epoch's row, all rows,
     and the val part's logits (clips, actions) then.
 
@@ -132,10 +153,10 @@ def train_on(
     val_loader = loader(readings(val, *draws(val.clips).fixed()), settings.batch, workers)
     start = copy.deepcopy(network.state_dict())
 
-    def fit_on(part, val_loader, epochs, checkpoint):
+    def fit_on(part: Part, val_loader: DataLoader | None, epochs: int, checkpoint: Any) -> tuple[dict, list[dict]]:
         drawn, count = draws(part.clips), len(set(part.actions.tolist()))
 
-        def train_loader(epoch):
+        def train_loader(epoch: int) -> DataLoader:
             sampler = sampler_of(part.actions, settings.balance, seed + epoch)
             return loader(readings(part, *drawn.training(epoch)), settings.batch, workers, sampler)
 
@@ -157,24 +178,24 @@ def train_on(
     return best, rows, logits
 
 
-def loader(readings, batch, workers, sampler=None):
+def loader(readings: Dataset, batch: int, workers: int, sampler: Sampler | None = None) -> DataLoader:
     """Batches of readings, which bring a whole batch at once; in their order, or in a sampler's."""
     return DataLoader(readings, batch, sampler=sampler, num_workers=workers, collate_fn=as_it_is)
 
 
-def as_it_is(batch):
+def as_it_is(batch: T) -> T:
     """The batch, which the dataset brings whole."""
     return batch
 
 
-def weight_of(actions, count, balance):
+def weight_of(actions: np.ndarray, count: int, balance: str) -> torch.Tensor | None:
     """The loss's weight of each action, so that few clips count as much as many; None without `weights`."""
     if balance != "weights":
         return None
     return torch.tensor(len(actions) / (count * np.bincount(actions, minlength=count)), dtype=torch.float32)
 
 
-def sampler_of(actions, balance, seed):
+def sampler_of(actions: np.ndarray, balance: str, seed: int) -> Sampler:
     """The order of an epoch's clips; `sampler` draws each action as often as any other, with repeats."""
     generator = torch.Generator().manual_seed(seed)
     if balance == "sampler":

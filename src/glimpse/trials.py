@@ -6,8 +6,11 @@ They differ from the models of `train` in nothing but what a `Trial` says.
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -37,7 +40,10 @@ class Trial:
     left_out: str = ""  # an action that no training sees
 
 
-def run_all(trials, clips, actions, groups, folds, s, features="data/features.npy"):
+def run_all(
+    trials: Sequence[Trial], clips: Sequence[str], actions: Sequence[str], groups: Sequence[str], folds: int,
+    s: SimpleNamespace, features: Path | str = "data/features.npy",
+) -> pd.DataFrame:  # fmt: skip
     """Run the trials side by side; a table with a row for every trial and each of its clips of val and test.
 
     `clips`, `actions` and `groups` tell of each row of the features; `folds` how many. `s` holds the settings seed,
@@ -55,7 +61,9 @@ def run_all(trials, clips, actions, groups, folds, s, features="data/features.np
     return pd.concat(tables, ignore_index=True)
 
 
-def parts_of(trial, actions, groups, folds, val, seed):
+def parts_of(
+    trial: Trial, actions: Sequence[str], groups: Sequence[str], folds: int, val: float, seed: int
+) -> dict[str, np.ndarray]:
     """Which rows train, validate and are tested in a trial: {"train" | "val" | "test": int array}."""
     drawn = f"{seed} {trial.seed} {trial.fold}"
     holdings = holdings_of(actions, groups)
@@ -68,7 +76,7 @@ def parts_of(trial, actions, groups, folds, val, seed):
     return {part: np.flatnonzero((parts == part) & (seen | (part == "test"))) for part in ("train", "val", "test")}
 
 
-def possible(trial, actions, groups, folds, val, seed):
+def possible(trial: Trial, actions: Sequence[str], groups: Sequence[str], folds: int, val: float, seed: int) -> bool:
     """Whether a trial has clips to test, and clips of every action that it knows to train on and to validate."""
     parts = parts_of(trial, actions, groups, folds, val, seed)
     known = set(actions) - {trial.left_out}
@@ -76,7 +84,10 @@ def possible(trial, actions, groups, folds, val, seed):
     return len(known) > 1 and of["train"] == of["val"] == known and bool(of["test"])
 
 
-def _run(trial, clips, actions, groups, folds, s, features):
+def _run(
+    trial: Trial, clips: Sequence[str], actions: Sequence[str], groups: Sequence[str], folds: int,
+    s: SimpleNamespace, features: Path | str,
+) -> pd.DataFrame:  # fmt: skip
     """One trial: its rows of the table."""
     torch.set_num_threads(1)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
@@ -101,7 +112,9 @@ def _run(trial, clips, actions, groups, folds, s, features):
     return pd.concat(tables)
 
 
-def train_and_believe(trial, features, parts, count, s):
+def train_and_believe(
+    trial: Trial, features: np.ndarray, parts: dict[str, Part], count: int, s: SimpleNamespace
+) -> dict[str, np.ndarray]:
     """Train as a trial says; the logits after the last frame of val and test, {part: float32 (clips, count)}."""
     torch.manual_seed(trial.seed)
     kept = {"kind": trial.temporal, "hidden": s.model.hidden, "dropout": s.model.dropout}

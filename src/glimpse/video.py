@@ -7,6 +7,7 @@ are converted. The count that a file states is often wrong (3 to 8 too high in J
 import os
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ TEXT = bytes([*b"\t\n\r\f", *range(32, 256)])  # what text in most encodings is 
 # How videos begin, and from which byte on.
 HEADERS = {b"AVI ": 8, b"ftyp": 4, b"moov": 4, b"mdat": 4, b"\x1aE\xdf\xa3": 0, b"FLV": 0, b"OggS": 0, b"0&\xb2u": 0}
 
+Kept = tuple[tuple[int, ...], np.ndarray, np.ndarray]  # (height, width), scaled frame, its change
+
 
 class Unreadable(Exception):
     """A clip that can't be used, with the reason in words."""
@@ -32,8 +35,8 @@ class Unreadable(Exception):
 class Clip:
     """What was read of a clip: its candidate frames (BGR, height, width, 3; rotation honoured) and its measures."""
 
-    candidates: list
-    changes: list  # what each candidate differs by from the frame BEFORE, around STILL
+    candidates: list[np.ndarray]
+    changes: list[np.ndarray]  # what each candidate differs by from the frame BEFORE, around STILL
     frames: int  # that can really be decoded
     stated: int  # frames that the file says it has; 0 if it says nothing that could be true
     fps: float  # as stated; 0.0 if unknown
@@ -41,7 +44,7 @@ class Clip:
     height: int
 
 
-def read_clip(path, wanted, size):
+def read_clip(path: Path | str, wanted: int, size: int) -> Clip:
     """A `Clip` with `wanted` candidates spread evenly over the frames, scaled so that the short side is `size` pixels.
 
     A clip with fewer frames than `wanted` repeats some. Raises Unreadable with the reason, or MemoryError.
@@ -55,7 +58,7 @@ def read_clip(path, wanted, size):
         raise Unreadable(f"OpenCV fails on it: {error.err}") from None
 
 
-def check_file(path):
+def check_file(path: Path | str) -> None:
     """Raises Unreadable where a look at the file, without decoding, tells that it is no clip."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait for ever
@@ -73,7 +76,7 @@ def check_file(path):
         raise Unreadable("not a video: text")
 
 
-def _read(path, wanted, size):
+def _read(path: Path | str, wanted: int, size: int) -> Clip:
     reader = _open(path)
     stated, fps = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)), reader.get(cv2.CAP_PROP_FPS)
     fps = fps if 0 < fps < 1000 else 0.0
@@ -103,7 +106,7 @@ def _read(path, wanted, size):
     return Clip(candidates, changes, frames, stated, round(fps, 3), width, height)
 
 
-def _open(path):
+def _open(path: Path | str) -> cv2.VideoCapture:
     """An OpenCV reader of the file; one decoding thread, since clips are decoded side by side."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
@@ -120,16 +123,17 @@ def _open(path):
     return reader
 
 
-def _in_words(letters):
+def _in_words(letters: bytes) -> str:
     """The four bytes that name a codec, as " (AV01)"; "" if they are no letters."""
     return f" ({letters.decode()})" if letters.isalnum() else ""
 
 
-def _grab_all(reader, plan, gap, size):
-    """What is at the planned positions, {position: ((height, width), scaled frame, its change)}, and how many frames
-    there are."""
+def _grab_all(reader: cv2.VideoCapture, plan: np.ndarray, gap: int, size: int) -> tuple[dict[int, Kept], int]:
+    """What is at the planned positions, and how many frames there are."""
     wanted, before = set(plan.tolist()), {max(0, position - gap) for position in plan.tolist()}
-    kept, earlier, count = {}, {}, 0
+    kept: dict[int, Kept] = {}
+    earlier: dict[int, np.ndarray] = {}
+    count = 0
     while reader.grab():
         if count in wanted or count in before:
             ok, frame = reader.retrieve()

@@ -3,11 +3,17 @@
 import contextlib
 import multiprocessing
 import signal
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def side_by_side(job, *items, workers=None, initializer=None):
+def side_by_side(
+    job: Callable[..., T], *items: Iterable, workers: int | None = None, initializer: Callable | None = None
+) -> Iterator[Iterator[T]]:
     """An iterator over the results of `map(job, *items)`, from as many processes as there are cores, or `workers`.
 
     If the block fails, or is stopped by Ctrl-C, the processes are stopped too. `initializer` is called in each first.
@@ -25,7 +31,7 @@ def side_by_side(job, *items, workers=None, initializer=None):
 
 
 @contextlib.contextmanager
-def without_ctrl_c():
+def without_ctrl_c() -> Iterator[None]:
     """A block in which Ctrl-C waits, and in which started processes never hear of it: who started them stops them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
