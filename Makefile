@@ -20,7 +20,7 @@ torture: .venv/ready
 	@GLIMPSE_KILLS=20 GLIMPSE_MUTATIONS=500 python -m pytest -m torture -s
 
 lint: .venv/ready
-	@ruff check && ruff format --check
+	@ruff check && ruff format --check && mypy
 
 study: .venv/ready
 	@dvc repro metrics/dvc.yaml

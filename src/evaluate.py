@@ -93,11 +93,10 @@ def scores_table(
     found: dict[str, dict[str, Score | float]], apart: dict[str, Difference], n: int, groups: int
 ) -> pd.DataFrame:
     """Every figure in a row: approach, measure, value, low, high, n, groups, note. apart: by measure."""
-    rows = []
+    rows: list[dict] = []
     for approach, of in found.items():
         for measure, score in of.items():
-            row: dict[str, object] = {"approach": approach, "measure": measure, "value": score}
-            row |= {"n": n, "groups": groups, "note": ""}
+            row = {"approach": approach, "measure": measure, "value": score, "n": n, "groups": groups, "note": ""}
             rows.append(row if isinstance(score, float) else row | score.row())
     for measure, gain in apart.items():
         note = f"p {gain.p:.4f}: {gain.in_words(*APPROACHES)}"

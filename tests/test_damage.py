@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 import torch
 
+import features
+import frames
 import picture
 import predict
 from glimpse import files, model, store
@@ -218,6 +220,13 @@ def test_damaged_cache_entries_are_made_anew(copied, stage):
         stage(copied, kind)
         assert {entry: entry.read_bytes() for entry in entries} == sound
     assert before == {path: path.read_bytes() for path in outputs}
+
+
+def test_a_cache_entry_that_goes_missing_during_a_stage_is_named(tmp_path):
+    gone = tmp_path / "gone"
+    refused(lambda: frames.write_shards(tmp_path / "frames", ["wave/1.avi"], [gone]), str(gone), "run `dvc repro`")
+    refused(lambda: features.gather([gone], tmp_path / "features.npy"), str(gone), "run `dvc repro`")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 600, 2048])
