@@ -1,0 +1,163 @@
+"""A disk that is full or may not be written: one line that names the file, what stood there stays, nothing is left."""
+
+import ast
+import builtins
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT, write_clip, write_params
+
+import frames
+from glimpse import files
+from glimpse.files import whole
+
+
+class Full:
+    """A file on a disk with room for `room` bytes. What does not fit is missed at once, or when the file is closed."""
+
+    def __init__(self, file, room, at_close):
+        self.file, self.room, self.at_close = file, room, at_close
+
+    def write(self, content):
+        self.room -= len(content)
+        if self.room < 0 and not self.at_close:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.file.write(content)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def fill(monkeypatch, room=0, at_close=False, opening=None, renaming=None):
+    """Let files that `whole` opens be on such a disk; or let opening or renaming one fail with an error's number."""
+
+    def opened(path, mode="r", **how):
+        if "r" not in mode and opening:
+            raise OSError(opening, os.strerror(opening))
+        file = builtins.open(path, mode, **how)  # noqa: SIM115
+        return file if "r" in mode else Full(file, room, at_close)
+
+    monkeypatch.setattr(files, "open", opened, raising=False)
+    if renaming:
+        monkeypatch.setattr(files.Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(renaming, "no")))
+
+
+WAYS = [{"room": 0}, {"room": 7}, {"room": 7, "at_close": True}, {"opening": errno.EROFS}, {"opening": errno.EDQUOT}]
+WAYS += [{"opening": errno.EACCES}, {"renaming": errno.ENOSPC, "room": 10**9}]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_a_file_that_cant_be_written_is_named_and_the_old_one_stays(tmp_path, monkeypatch, way, mode):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        fill(patch, **way)
+        with whole(path, mode) as file:
+            file.write("long enough" if mode == "w" else b"long enough")
+    assert str(stop.value).startswith(f"{path}: could not be written: ") and len(str(stop.value).splitlines()) == 1
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["table.csv"]
+
+
+def left(folder):
+    """{path: bytes} of all files."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "name", ["leaks", "split", "features", "train first5", "train all10", "evaluate"], ids=lambda name: name
+)
+def test_a_stage_on_a_full_disk_ends_with_one_line_and_leaves_all_as_it_was(copied, stage, monkeypatch, name):
+    tree = yaml.safe_load((copied / "params.yaml").read_text())
+    write_params(copied, **{f"features.{key}": value for key, value in tree["features"].items()}, **{"train.epochs": 1})
+    before = left(copied)
+    for way in ({"room": 0}, {"room": 100, "at_close": True}):
+        with monkeypatch.context() as patch, pytest.raises(SystemExit, match="could not be written: No space") as stop:
+            fill(patch, **way)
+            stage(copied, *name.split())
+        assert len(str(stop.value).splitlines()) == 1 and str(stop.value).startswith(("data/", "models/", "metrics/"))
+        assert left(copied) == before
+
+
+def test_frames_and_features_name_the_cache_that_takes_no_more(copied, stage, monkeypatch):
+    for kind in ("frames", "features"):
+        shutil.rmtree(copied / ".cache" / kind)
+    before = left(copied)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match=r"\.cache/features/.*: No space left"):
+        fill(patch)
+        stage(copied, "features")
+    clip = write_clip(copied / "clip.avi", [0, 100, 200])
+    before[clip] = clip.read_bytes()
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match=r"\.cache/frames/.*: Read-only file system"):
+        fill(patch, opening=errno.EROFS)
+        patch.chdir(copied)
+        frames.decode(clip, 5, 32)
+    assert left(copied) == before
+
+
+def test_whatever_a_stage_writes_goes_through_whole():
+    """The tools that work in temporary folders, and the writer of the demo's clips, aside."""
+    writers = {"write_text", "write_bytes", "imwrite", "savetxt", "tofile", "savez", "dump", "copyfile", "copy2"}
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        if path.name in ("files.py", "ablate.py", "bench.py"):
+            continue
+        for call in [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]:
+            name, words = getattr(call.func, "attr", getattr(call.func, "id", "")), ast.unparse(call)
+            opens = re.match(r"open\(.*['\"][wax]b?['\"]", words) and "devnull" not in words
+            assert name not in writers and not opens, f"{path}: {words}"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own of 2 MB, which vanishes after the test."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may mount no disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.torture
+def test_a_real_disk_that_is_full_or_read_only(small_disk):
+    def run(name, *words):
+        done = subprocess.run(
+            [sys.executable, ROOT / f"src/{name}.py"], cwd=small_disk, capture_output=True, text=True, check=False
+        )
+        lines = done.stderr.strip().splitlines()
+        assert done.returncode and "Traceback" not in done.stderr and all(word in lines[-1] for word in words), lines
+        assert not [path for path in small_disk.rglob("*.part")]
+
+    write_params(small_disk, **{"demo.actors": 4, "demo.takes": 1})
+    run("demo", "data/demo", "is the disk full?")
+    assert not list((small_disk / "data").rglob("*.avi"))
+    for action in ("up", "down"):
+        for number in range(3):
+            levels = range(0, 250, 10) if action == "up" else range(250, 0, -10)
+            write_clip(small_disk / "data/demo" / action / f"{number}.avi", [*levels, number])
+    for room in (0, 20, 60, 100, 150):  # kB: full in the cache, in a shard, at a table
+        for made in (".cache", "data/frames"):
+            shutil.rmtree(small_disk / made, ignore_errors=True)
+        (small_disk / "filler").unlink(missing_ok=True)
+        free = shutil.disk_usage(small_disk).free
+        (small_disk / "filler").write_bytes(b"\0" * max(0, free - room * 1024))
+        run("frames", "could not be written: No space left on device")
+    (small_disk / "filler").unlink()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    run("frames", ".cache/frames", "could not be written: Read-only file system")
+    run("demo", "data/demo", "Read-only file system")
