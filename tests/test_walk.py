@@ -1,111 +1,184 @@
-"""A user's walk through a fresh clone, with DVC and a small demo. Slow: run by `make test-slow`."""
+"""The first ten minutes of a user who knows DVC: a walk through a fresh clone with a small demo, step by step.
+
+The tests stand in the order of the walk and leave the tree as they found it. Slow: run by `make test-slow`.
+"""
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
+import psutil
 import pytest
-from conftest import ROOT
+from clones import ALL, SMALL, Clone
 
 pytestmark = pytest.mark.slow
-
-SMALL = ["demo.actors=9", "demo.takes=1", "features.looks=1", "features.size=128", "train.epochs=25"]
-ALL = ["demo", "frames", "leaks", "split", "features", "train-first5", "train-all10", "evaluate"]
-
-
-class Clone:
-    """A clone of the repository, and a shell in it whose `python` and `dvc` are this environment's."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.run("git", "clone", "--quiet", str(ROOT), str(folder), where=folder.parent)
-        self.run("git", "config", "user.email", "someone@example.org")
-        self.run("git", "config", "user.name", "Someone")
-
-    def run(self, *command, fails=False, where=None):
-        """What a command prints, both streams; it must succeed, or fail where that is expected."""
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "COLUMNS": "110"}
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        done = subprocess.run(command, cwd=where or self.folder, env=environment, check=False, **streams)
-        assert (done.returncode != 0) == fails, done.stdout
-        return done.stdout
-
-    def ran(self, output):
-        """The stages that DVC ran, in order."""
-        return [name.rpartition(":")[2] for name in re.findall(r"Running stage '([^']+)'", output)]
-
-    def metrics(self):
-        return json.loads((self.folder / "metrics/test.json").read_text())
+LOCKS = ["data/dvc.lock", "dvc.lock"]
+TRAININGS = ["train-first5", "train-all10", "evaluate"]
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """A clone with a small demo, its first `dvc repro` done and committed."""
-    clone = Clone(tmp_path_factory.mktemp("walk") / "a clone")
-    before = clone.run("dvc", "metrics", "show")
-    assert "all10.accuracy" in before and "first5.recall" in before  # the committed baseline
-    for change in SMALL:
-        name, _, value = change.partition("=")
-        group, _, key = name.partition(".")
-        text = (clone.folder / "params.yaml").read_text()
-        head, _, tail = text.partition(f"\n{group}:\n")
-        tail = re.sub(rf"^(  {key}: )\S+", rf"\g<1>{value}", tail, count=1, flags=re.MULTILINE)
-        (clone.folder / "params.yaml").write_text(f"{head}\n{group}:\n{tail}")
+    return Clone(tmp_path_factory.mktemp("walk") / "a clone")
+
+
+def test_right_after_the_clone_there_are_metrics_and_a_graph(clone):
+    shown = clone.run("dvc", "metrics", "show")
+    assert all(f"{approach}.{name}" in shown for approach in ("first5", "all10") for name in ("accuracy", "recall"))
+    assert clone.run("dvc", "params", "diff") == ""
+    graph = clone.run("dvc", "dag")
+    assert all(f"| {stage} |" in graph for stage in ALL[1:]) and "| data/dvc.yaml:demo |" in graph
+    assert clone.status() == []
+
+
+def test_the_first_run_makes_all_and_a_second_does_nothing(clone):
+    clone.set(SMALL)
     printed = clone.run("dvc", "repro")
     assert clone.ran(printed) == ALL
+    assert clone.status() == [*LOCKS, "metrics/test.json", "params.yaml"]
     clone.run("git", "commit", "--quiet", "--all", "--message", "A small demo")
-    return clone
-
-
-def test_the_first_run_leaves_metrics_for_both_approaches_and_a_clean_tree(clone):
     metrics = clone.metrics()
     assert set(metrics) == {"n", "first5", "all10"} and metrics["n"] >= 10
     assert all(set(metrics[approach]) == {"accuracy", "recall"} for approach in ("first5", "all10"))
-    assert clone.run("git", "status", "--porcelain") == ""
-    shown = clone.run("dvc", "metrics", "show")
-    assert all(f"{approach}.{name}" in shown for approach in ("first5", "all10") for name in ("accuracy", "recall"))
-
-
-def test_a_second_run_does_nothing(clone):
     assert "Data and pipelines are up to date." in clone.run("dvc", "repro")
+    assert clone.status() == []
 
 
 def test_an_experiment_with_five_frames_reruns_the_trainings_and_what_follows(clone):
-    printed = clone.run("dvc", "exp", "run", "-S", "frames=5")
-    assert clone.ran(printed) == ["train-first5", "train-all10", "evaluate"]
+    printed = clone.run("dvc", "exp", "run", "--name", "five", "-S", "frames=5")
+    assert clone.ran(printed) == TRAININGS
     assert "both approaches read the same 5 frames" in printed
     difference = clone.run("dvc", "params", "diff")
     assert re.findall(r"^params\.yaml +(\S+) +(\S+) +(\S+)", difference, re.MULTILINE) == [("frames", "10", "5")]
-    clone.run("git", "restore", ".")
-    clone.run("dvc", "checkout")
+    shown = clone.run("dvc", "metrics", "diff", "--all").splitlines()
+    assert 4 <= len(shown) - 1 <= 6 and all(len(line) <= 110 for line in shown)
+    assert clone.metrics() != json_of(clone, "metrics/test.json")
+    assert clone.status() == ["dvc.lock", "metrics/test.json", "params.yaml"]
+    clone.restore()
+
+
+def json_of(clone, path):
+    """A JSON file as it stands in the last commit."""
+    return json.loads(clone.run("git", "show", f"HEAD:{path}"))
+
+
+def test_settings_that_were_tried_before_are_cached(clone):
+    clone.set({"frames": 5})
+    printed = clone.run("dvc", "repro")
+    assert clone.ran(printed) == [] and all(f"Stage '{stage}' is cached" in printed for stage in TRAININGS)
+    clone.restore()
+
+
+def test_outputs_that_were_deleted_come_back_from_the_cache(clone):
+    before, tracked = clone.outputs(), clone.run("git", "ls-files").splitlines()
+    outputs = [name for name in before if name not in tracked and not name.startswith("data/demo/")]
+    assert len(outputs) > 30
+    for name in [*outputs, "metrics/test.json"]:
+        (clone.folder / name).unlink()
+    assert clone.ran(clone.run("dvc", "repro")) == []
+    assert clone.outputs() == before and clone.status() == []
+
+
+def test_queued_experiments_both_succeed_and_can_be_looked_at_applied_and_branched(clone):
+    queued = clone.run("dvc", "exp", "run", "--queue", "-S", "frames=5,8")
+    names = re.findall(r"Queued experiment '(\S+)'", queued)
+    assert len(names) == 2 and clone.status() == []
+    clone.run("dvc", "queue", "start")  # returns when the worker, which holds its output, is done
+    status = clone.run("dvc", "queue", "status")
+    assert all(re.search(rf"{name} .*Success", status) for name in names), status
+    assert re.search(
+        r"epoch +2 .*\n.*train-all10: best is epoch", clone.run("dvc", "queue", "logs", names[1]), re.DOTALL
+    )
+    assert not [one for one in psutil.process_iter(["cwd"]) if str(clone.folder) in (one.info["cwd"] or "")]
+    assert clone.status() == []
+    table = clone.run("dvc", "exp", "show", "--only-changed", "--drop", ".*/.*|Created|State|Executor").splitlines()
+    assert all(len(line) <= 110 for line in table) and "frames" in table[1], table
+    assert all(any(name in line for line in table) for name in ("five", *names))
+    assert all(name in clone.run("dvc", "exp", "show") for name in names)
+    clone.run("dvc", "exp", "apply", names[1])
+    assert clone.status() == ["dvc.lock", "metrics/test.json", "params.yaml"]
     assert "Data and pipelines are up to date." in clone.run("dvc", "repro")
+    clone.restore()
+    clone.run("dvc", "exp", "branch", names[1], "eight")
+    assert clone.status() == []
+    assert "frames: 8 " in clone.run("git", "show", "eight:params.yaml")
 
 
-def test_a_setting_out_of_range_is_one_line_that_names_it(clone):
-    for change in ("frames=0", "frames=abc", "first5.use=11"):
-        words = change.replace("=", " is ")
+def test_plots_are_drawn_and_compared(clone):
+    for command in (["show"], ["diff", "HEAD", "eight"]):
+        assert "index.html" in clone.run("dvc", "plots", *command, "--out", "dvc_plots")
+        drawn = (clone.folder / "dvc_plots/index.html").read_text()
+        for title in ("Test accuracy against frames seen", "Test clips, all10", "Test recall of each action, first5"):
+            assert title in drawn
+        assert clone.status() == []
+        shutil.rmtree(clone.folder / "dvc_plots")
+
+
+def test_what_was_pushed_is_pulled_into_another_clone_and_nothing_trains_again(clone, tmp_path):
+    clone.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "the store"))
+    assert clone.status() == [".dvc/config"]
+    clone.run("git", "commit", "--quiet", "--all", "--message", "Where the data are")
+    clone.run("dvc", "push")
+    other = Clone(tmp_path / "other", clone.folder)
+    other.run("dvc", "pull")
+    assert "Data and pipelines are up to date." in other.run("dvc", "repro")
+    assert other.status() == [] and other.outputs() == clone.outputs()
+
+
+def test_a_training_after_ctrl_c_goes_on_and_ends_as_if_nothing_had_been(clone):
+    clone.set({"train.epochs": 300, "train.patience": 300})
+    clone.run("dvc", "repro", "train-all10")
+    kept = {name: content for name, content in clone.outputs().items() if name.startswith("models/all10/")}
+    again = ["dvc", "repro", "--force", "--single-item", "--no-run-cache", "train-all10"]
+    stopped = clone.interrupted(*again, at="epoch   2", after=1.5)
+    assert "epoch 300" not in stopped and not (clone.folder / "models/all10/model.pt").exists()
+    printed = clone.run("dvc", "repro", "--no-run-cache", "train-all10")
+    assert {name: content for name, content in clone.outputs().items() if name.startswith("models/all10/")} == kept
+    clone.restore()
+    assert "Traceback" not in stopped and re.search(r"train-all10: resuming at epoch \d+", printed)
+
+
+def test_mistakes_are_one_line_that_names_them_and_lose_nothing(clone, tmp_path):
+    before = clone.outputs()
+    (tmp_path / "empty").mkdir()
+    for action in ("up", "down"):
+        (tmp_path / "bad" / action).mkdir(parents=True)
+        (tmp_path / "bad" / action / "1.mp4").write_text("no video")
+    mistakes = {
+        "frames=0": "params.yaml: frames is 0, but it takes a whole number from 1 to 200",
+        "frames=abc": "params.yaml: frames is abc, but it takes a whole number from 1 to 200",
+        "first5.use=11": "params.yaml: first5.use is 11, but it must be no more than frames (10)",
+        "frmes=5": "'frmes'",  # DVC's own words
+        f"dataset={tmp_path / 'empty'}": f"dataset: {tmp_path / 'empty'} has usable clips of 0 actions",
+        f"dataset={tmp_path / 'bad'}": "up/1.mp4: not a video",
+    }
+    for change, words in mistakes.items():
         printed = clone.run("dvc", "exp", "run", "-S", change, fails=True)
         assert words in printed and "Traceback" not in printed
         clone.run("git", "restore", ".")
+    assert clone.ran(clone.run("dvc", "repro")) == []  # from the cache what the last one replaced
+    assert clone.outputs() == before and clone.status() == []
 
 
-def test_plots_are_drawn(clone):
-    page = clone.run("dvc", "plots", "show", "--out", "plots")
-    assert "index.html" in page
-    drawn = (clone.folder / "plots/index.html").read_text()
-    for title in ("Test accuracy against frames seen", "Test clips, all10", "Test recall of each action, first5"):
-        assert title in drawn
-    shutil.rmtree(clone.folder / "plots")
+def test_ones_own_clips_versioned_by_dvc_and_a_training_without_dvc(clone):
+    shutil.copytree(clone.folder / "data/demo", clone.folder / "data/clips")
+    (clone.folder / "data/clips/wave/broken.mp4").write_text("no video")
+    clone.run("dvc", "add", "data/clips")
+    assert clone.status() == ["data/.gitignore", "data/clips.dvc"]
+    clone.run("git", "add", "data")
+    clone.run("git", "commit", "--quiet", "--message", "My clips")
+    printed = clone.run("dvc", "exp", "run", "-S", "dataset=data/clips")
+    assert clone.ran(printed) == ["frames"] + [stage for stage in ALL[2:] if stage in clone.ran(printed)]
+    assert "frames: not used: wave/broken.mp4: not a video" in printed
+    assert clone.status() == ["dvc.lock", "params.yaml"]  # the same clips, the same figures
+    before = (clone.folder / "models/first5/model.pt").read_bytes()
+    assert "train-first5: best is epoch" in clone.run("python", "src/train.py", "first5")
+    assert (clone.folder / "models/first5/model.pt").read_bytes() == before
+    clone.restore()
 
 
 def test_readmes_commands_run(clone, tmp_path):
-    """Every `$` line of README's blocks marked `sh run`, in their order."""
+    """Every line of README's blocks marked `sh run`, in their order."""
     readme = (clone.folder / "README.md").read_text()
     mine = tmp_path / "my clips"
     shutil.copytree(clone.folder / "data/demo", mine)
