@@ -1,5 +1,6 @@
 """Decoding and storing: known frames come back, odd files are named, and work is done once."""
 
+import os
 import tarfile
 from pathlib import Path
 
@@ -90,6 +91,17 @@ def test_rotation_is_honoured_in_real_clips():
     upright = video.read_clip(ODD / "rotation_0.mov", 3, 64)
     turned = video.read_clip(ODD / "rotation_90.mov", 3, 64)
     assert (upright.width, upright.height) == (568, 320) and (turned.width, turned.height) == (320, 568)
+
+
+def test_names_that_are_not_in_utf8_are_named_and_nothing_else_is_lost(tmp_path):
+    for name in (b"a/1.avi", b"a/caf\xe9.avi", b"b\xff/2.avi", b".\xe9/3.avi"):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    found, ignored = clips.find(tmp_path)
+    assert [one.clip for one in found] == ["a/1.avi"]
+    why = "a name that is not in UTF-8: rename it"
+    assert ignored == {".\\xe9": "hidden folder", "a/caf\\xe9.avi": why, "b\\xff/2.avi": why}
 
 
 def test_files_are_found_or_named_with_a_reason(tmp_path):

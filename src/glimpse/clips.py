@@ -31,24 +31,31 @@ def find(dataset):
     for folder, folders, files in os.walk(root, followlinks=True):
         place = Path(folder).relative_to(root)
         for name in [name for name in folders if name.startswith(".")]:
-            ignored[(place / name).as_posix()] = "hidden folder"
+            ignored[spelled(place / name)] = "hidden folder"
             folders.remove(name)
         for name in files:
             clip = place / name
             reason = _why_not(clip)
             if reason:
-                ignored[clip.as_posix()] = reason
+                ignored[spelled(clip)] = reason
             else:
                 found.append(Found(clip.as_posix(), clip.parts[0], "/".join(clip.parts[1:-1])))
         if len(place.parts) == 2:  # links that lead back up would be followed for ever
             for name in folders:
-                ignored[(place / name).as_posix()] = "folder deeper than <action>/<group>/<clip>"
+                ignored[spelled(place / name)] = "folder deeper than <action>/<group>/<clip>"
             folders.clear()
     return sorted(found, key=lambda one: one.clip), dict(sorted(ignored.items()))
 
 
+def spelled(path):
+    """A path as text that can be written down, with \\x.. for bytes that are not UTF-8."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+
+
 def _why_not(clip):
     """Why a file, by its path inside the data set, is no clip; None if it is one by its name."""
+    if spelled(clip) != clip.as_posix():
+        return "a name that is not in UTF-8: rename it"
     if clip.name.startswith("."):
         return "hidden file"
     if not clip.suffix:
