@@ -1,0 +1,55 @@
+"""Caches that are linked into the workspace: nothing writes into them through a link."""
+
+import hashlib
+import re
+import shutil
+
+import pytest
+from clones import ALL, SMALL, Clone
+
+pytestmark = pytest.mark.torture
+
+
+def cached(clone):
+    """How many files DVC's cache holds; each must be what its name, the MD5 of its bytes, says."""
+    files = [path for path in (clone.folder / ".dvc/cache/files/md5").rglob("*") if path.is_file()]
+    for path in files:
+        with path.open("rb") as file:
+            name = (path.parent.name + path.name).removesuffix(".dir")
+            assert hashlib.file_digest(file, "md5").hexdigest() == name, path
+    return len(files)
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_the_pipeline_never_writes_into_a_linked_cache(tmp_path, kind):
+    clone = Clone(tmp_path / "linked")
+    clone.run("dvc", "config", "cache.type", kind)
+    clone.set(SMALL | {"demo.actors": 6, "train.epochs": 3})
+    assert clone.ran(clone.run("dvc", "repro")) == ALL
+    model = clone.folder / "models/all10/model.pt"
+    assert model.is_symlink() if kind == "symlink" else model.stat().st_nlink == 2
+    first = cached(clone)
+    clone.run("git", "commit", "--quiet", "--all", "--message", "A small demo")
+    clone.set({"demo.takes": 2, "candidates": 12, "train.epochs": 2})  # every stage writes where links stand
+    assert clone.ran(clone.run("dvc", "repro")) == ALL
+    second = cached(clone)
+    assert second > first
+    for script in (["demo"], ["frames"], ["leaks"], ["split"], ["features"], ["train", "all10"], ["evaluate"]):
+        before = cached(clone)
+        clone.run("python", f"src/{script[0]}.py", *script[1:])  # by hand: nobody takes the links away before
+        assert cached(clone) == before
+    assert clone.ran(clone.run("dvc", "repro")) == []
+
+    shutil.copytree(clone.folder / "data/demo", clone.folder / "data/clips")
+    clone.run("dvc", "add", "data/clips")
+    clips = [path for path in (clone.folder / "data/clips").rglob("*.avi")]
+    assert len(clips) == 60 and (kind == "hardlink" or all(path.is_symlink() for path in clips))
+    clone.set({"dataset": "data/clips"})
+    assert clone.ran(clone.run("dvc", "repro")) == ["frames"]
+    clone.set({"frames": 6})
+    assert clone.ran(clone.run("dvc", "repro")) == ["train-first5", "train-all10", "evaluate"]
+    cached(clone)
+    clone.run("git", "restore", "params.yaml", "dvc.lock", "data/dvc.lock", "metrics/test.json")
+    clone.run("dvc", "checkout", "dvc.yaml", "data/dvc.yaml")
+    assert clone.ran(clone.run("dvc", "repro")) == [] and cached(clone) >= second
+    assert not re.search(r"(?m)^\s+(modified|deleted|new):", clone.run("dvc", "status", "dvc.yaml"))
