@@ -41,6 +41,9 @@ def kept(path: Path | str, column: str, clips: Iterable[str]) -> dict[str, str]:
 def official(folder: Path | str, number: int) -> dict[str, str]:
     """The clips of an official list's train and test part, {clip: "train" | "test"}; empty if there are no lists."""
     if not list(Path(folder).glob("trainlist*.txt")):
+        others = [path.name for path in sorted(Path(folder).glob("[!.]*")) if path.name != "README.md"]
+        if others:
+            raise SystemExit(f"split.lists: {folder} has {others[0]}, but no trainlist{number:02d}.txt and testlist")
         return {}
     parts: dict[str, str] = {}
     for part in ("train", "test"):

@@ -40,7 +40,7 @@ class Clone:
     def run(self, *command, fails=False, where=None):
         """What a command prints, both streams; it must succeed, or fail where that is expected."""
         done = subprocess.run(command, cwd=where or self.folder, check=False, **self._how)
-        assert (done.returncode != 0) == fails, f"{command}: {done.stdout}"
+        assert (done.returncode != 0) == fails, f"{command} ended with {done.returncode}: {done.stdout}"
         return done.stdout
 
     def interrupted(self, *command, at, after=0.0):

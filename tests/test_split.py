@@ -190,6 +190,10 @@ def test_official_lists_are_followed_and_val_is_taken_from_train_by_group(projec
     write_params(project, **{"split.lists": "lists", "split.list": 2, "split.folds": 3})
     with pytest.raises(SystemExit, match=r"split\.folds is 3, but lists has official lists"):
         stage(project, "split")
+    for path in lists.iterdir():
+        path.rename(lists / f"{path.stem}.csv")
+    with pytest.raises(SystemExit, match=r"split\.lists: lists has testlist02\.csv, but no trainlist02\.txt"):
+        stage(project, "split")
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the folder of real clips is not here")
