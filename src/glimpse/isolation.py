@@ -6,7 +6,6 @@ What these processes write on stderr goes nowhere: the reason is ours to give.
 import contextlib
 import multiprocessing
 import os
-import signal
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import cv2
+
+from glimpse.workers import without_ctrl_c
 
 LIMIT = 300  # seconds for one clip
 ROOM = 8 * 2**30  # bytes of addresses for one process, where the system can limit them; decoding takes 1 or 2 GB
@@ -77,11 +78,8 @@ class _Process:
         context = multiprocessing.get_context("spawn")  # a fork would copy threads, OpenCV's too, in whatever state
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, self.room), daemon=True)
-        interrupted = signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # inherited: Ctrl-C is for the program, which ends it
-        self.process.start()
-        signal.signal(signal.SIGINT, interrupted)
+        with without_ctrl_c():
+            self.process.start()
         theirs.close()  # so that its end is the end of the pipe
         self.free = False  # until it says so
         self.number: int | None = None
