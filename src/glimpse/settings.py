@@ -96,7 +96,7 @@ class Pattern(Text):
 
 BRACKET = "auto, none, or a regular expression with one bracket, around what names the group"
 YES_NO = Choice((True, False))
-ALLOWED = {
+ALLOWED: dict[str, Whole | Number | Choice | Text] = {
     "dataset": Text("a folder of clips"),
     "seed": Whole(0, 2**31 - 1),
     "candidates": Whole(1, 200),
@@ -146,7 +146,7 @@ ALLOWED = {
     "demo.actors": Whole(3, 1000),
     "demo.takes": Whole(1, 100),
     "demo.seed": Whole(0, 2**31 - 1),
-}  # type: dict[str, Whole | Number | Choice | Text]
+}
 
 
 def read(*names: str, path: Path | str = PARAMS) -> SimpleNamespace:
