@@ -74,7 +74,7 @@ def told(work: Path) -> pd.DataFrame:
 
 def validate(work: Path, tree: dict, labels: pd.DataFrame, folds: int, seeds: int) -> pd.DataFrame:
     """How many of its trainings were right about each validation clip: a table with clip, group and right."""
-    s = SimpleNamespace(**check(changed(tree, {"train.refit": False})))  # val is asked before it is trained on
+    s = SimpleNamespace(**check(changed(tree, {"train.refit": False})))  # val is judged before it
     clips = read_table(work / "data/clips.csv", ["clip"])["clip"]
     of = labels.loc[clips]
     base = Trial(s.frames if s.all10.use == "all" else s.all10.use, s.model.temporal, 1 + s.features.change, 0, 0)

@@ -58,18 +58,18 @@ def decode_all(paths: list[str], candidates: int, size: int, workers: int, limit
     A clip whose decoder crashes, or takes more than `limit` seconds, is rejected for this once: nothing is cached.
     """
     entries: dict[int, Entry] = {}
-    sample = list(sampling.evenly(len(paths), min(SAMPLE, len(paths)))) if paths else []
+    sample = list(sampling.evenly(len(paths), min(SAMPLE + workers, len(paths)))) if paths else []
     rest = sorted(set(range(len(paths))) - set(sample))
     with isolation.processes(workers, limit) as each:
         chosen = (paths[position] for position in [*sample, *rest])
         work = partial(decode, candidates=candidates, size=size)
         results = each(work, chosen, lambda reason: (None, {"reason": reason}), AHEAD)
-        for position in sample:
+        for number, position in enumerate(sample, 1):
             entries[position] = next(results)
-            if position == sample[0]:
-                began = time.perf_counter()  # the processes have started
+            if number == min(workers, len(sample)):
+                began = time.perf_counter()  # each process has started
         if rest:
-            spent, ahead = time.perf_counter() - began, len(rest) / (len(sample) - 1)
+            spent, ahead = time.perf_counter() - began, len(rest) / SAMPLE
             held = sum(entry.stat().st_size for entry, _ in (entries[p] for p in sample) if entry)
             disk = held * len(paths) / len(sample)
             print(f"frames: about {spent * ahead / 60:.1f} min and {2 * disk / 1e6:.0f} MB of disk ahead", flush=True)

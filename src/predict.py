@@ -33,6 +33,8 @@ def files_in(given: Iterable[str]) -> Iterator[Path]:
 
 def decode(path: Path, candidates: int, size: int) -> store.Stored | video.Unreadable:
     """A file's `Stored` candidates, or the Unreadable that says why there are none."""
+    if not clips.is_text(str(path)):
+        return video.Unreadable(clips.NOT_TEXT)
     try:
         return store.Stored.encode(video.read_clip(path, candidates, size))
     except video.Unreadable as reason:

@@ -89,7 +89,8 @@ def test_a_stage_on_a_full_disk_ends_with_one_line_and_leaves_all_as_it_was(copi
         with monkeypatch.context() as patch, pytest.raises(SystemExit, match="could not be written: No space") as stop:
             fill(patch, **way)
             stage(copied, *name.split())
-        assert len(str(stop.value).splitlines()) == 1 and str(stop.value).startswith(("data/", "models/", "metrics/"))
+        folders = ("data/", "models/", "metrics/", ".checkpoints/")
+        assert len(str(stop.value).splitlines()) == 1 and str(stop.value).startswith(folders)
         assert left(copied) == before
 
 
@@ -109,15 +110,24 @@ def test_frames_and_features_name_the_cache_that_takes_no_more(copied, stage, mo
     assert left(copied) == before
 
 
+def test_a_cache_that_takes_nothing_ends_the_stage_and_rejects_no_clip(copied, stage):
+    shutil.rmtree(copied / ".cache")
+    (copied / ".cache").write_text("in the way")
+    before = left(copied)
+    with pytest.raises(SystemExit, match=r"^\.cache/frames/.*: could not be written: "):
+        stage(copied, "frames")
+    assert left(copied) == before
+
+
 def test_whatever_a_stage_writes_goes_through_whole():
-    """The tools that work in temporary folders, and the writer of the demo's clips, aside."""
+    """Or `whole_folder`, whose folder is `made`. The tools that work in temporary folders aside."""
     writers = {"write_text", "write_bytes", "imwrite", "savetxt", "tofile", "savez", "dump", "copyfile", "copy2"}
     for path in sorted((ROOT / "src").rglob("*.py")):
         if path.name in ("files.py", "ablate.py", "bench.py"):
             continue
         for call in [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]:
             name, words = getattr(call.func, "attr", getattr(call.func, "id", "")), ast.unparse(call)
-            opens = re.match(r"open\(.*['\"][wax]b?['\"]", words) and "devnull" not in words
+            opens = re.match(r"open\(.*['\"][wax]b?['\"]", words) and not re.search("devnull|made /", words)
             assert name not in writers and not opens, f"{path}: {words}"
 
 

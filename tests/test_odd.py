@@ -56,10 +56,6 @@ def claims(path, side):
     path.write_bytes(content)
 
 
-def folder(path):
-    (path / "not a clip.txt").parent.mkdir()
-
-
 # What is made, and the reason it is rejected for.
 BAD = {
     "empty.avi": (lambda path: path.write_bytes(b""), "empty file"),

@@ -9,7 +9,7 @@ import yaml
 from conftest import write_params
 
 import train
-from glimpse import checkpoint, training
+from glimpse import checkpoint, model, training
 
 KEPT = ".checkpoints/first5.pt"
 MADE = ["models/first5/model.pt", "models/first5/history.csv"]
@@ -99,15 +99,29 @@ def test_so_does_the_second_training_on_train_and_val(copied, stage, capsys, eac
     few(copied, **{"train.refit": True})
     stage(copied, "train", "first5")
     undisturbed = bytes_of(copied)
-    best = pd.read_csv(copied / "models/first5/history.csv").sort_values(["val_accuracy", "val_loss"]).iloc[-1]["epoch"]
-    for at, after in ((EPOCHS + 1, False), (EPOCHS + 1, True), (EPOCHS + 2, False)):
-        if at - EPOCHS <= best:
-            with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-                calls(patch, training, "train_one_epoch", at, after)
-                stage(copied, "train", "first5")
+    assert model.load(copied / MADE[0])["best"]["epoch"] >= 2  # so that there is something to go on from
+    for at, after, resumed in ((EPOCHS + 1, False, 0), (EPOCHS + 1, True, 0), (EPOCHS + 2, False, 2)):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+            calls(patch, training, "train_one_epoch", at, after)
             stage(copied, "train", "first5")
-            assert f"resuming at epoch {at - EPOCHS}" in capsys.readouterr().out or at == EPOCHS + 1
-            assert bytes_of(copied) == undisturbed and not list((copied / ".checkpoints").iterdir())
+        capsys.readouterr()
+        stage(copied, "train", "first5")
+        printed = capsys.readouterr().out
+        assert f"train-first5: resuming at epoch {EPOCHS + 1}\n" in printed  # the first training is done
+        assert (f"train-first5, on train and val: resuming at epoch {resumed}\n" in printed) == bool(resumed)
+        assert bytes_of(copied) == undisturbed and not list((copied / ".checkpoints").iterdir())
+
+
+def test_where_the_first_training_starts_afresh_the_second_does_too(copied, stage, capsys, each_epoch):
+    few(copied, **{"train.refit": True})
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        calls(patch, training, "train_one_epoch", EPOCHS + 2)
+        stage(copied, "train", "first5")
+    (copied / KEPT).write_bytes(b"damaged")
+    capsys.readouterr()
+    stage(copied, "train", "first5")
+    printed = capsys.readouterr().out
+    assert printed.count("training starts afresh") == 1 and "resuming" not in printed
 
 
 CHANGES = {

@@ -11,8 +11,9 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when ONNX Runtime is imported
 def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What an exception that nobody caught prints: one line for Ctrl-C, for any other its traceback."""
     if issubclass(kind, KeyboardInterrupt):
-        stage = os.environ.get("DVC_STAGE", Path(sys.argv[0]).stem).rpartition(":")[2]
-        print(f"{stage}: stopped; started again, it goes on from what is done", file=sys.stderr)
+        stage = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
+        goes_on = "; started again, it goes on from what is done" if stage else ""
+        print(f"{stage or Path(sys.argv[0]).stem}: stopped{goes_on}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

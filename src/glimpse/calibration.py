@@ -1,6 +1,7 @@
 """How far a model's own probabilities are to be believed: a temperature, and below what it should not answer.
 
-Both rest on the val part, which also chose the epoch: they may flatter a little.
+Both rest on the val part, which also chose the epoch, and on the model as it was before it was trained on val, too
+(`train.refit`): they hold for the final model as far as both are alike, and may flatter a little.
 """
 
 import math

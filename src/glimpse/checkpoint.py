@@ -6,7 +6,6 @@ It is no output of a stage, since DVC deletes those before each run; it goes whe
 import copy
 import hashlib
 import time
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
@@ -14,6 +13,7 @@ from typing import Self
 import torch
 
 from glimpse.files import whole
+from glimpse.model import packed, unpacked
 
 SHARE = 0.04  # of a training's time, at most, that keeping checkpoints may take
 
@@ -34,6 +34,7 @@ class Checkpoint:
     def again(self) -> Self:
         """The checkpoint of the same network's second training, beside that of its first."""
         second = copy.copy(self)
+        second.training = f"{self.training}, on train and val"
         second.path = self.path.with_stem(f"{self.path.stem}-again")
         return second
 
@@ -47,8 +48,9 @@ class Checkpoint:
         if began - self._kept_at < self._took / SHARE:
             return
         states = {name: part.state_dict() for name, part in parts.items()}
+        kept = {"key": self.key, "so_far": so_far, "states": states, "random": random_states(device)}
         with whole(self.path, "wb") as file:
-            torch.save({"key": self.key, "so_far": so_far, "states": states, "random": random_states(device)}, file)
+            file.write(packed(kept))
         self._kept_at = time.monotonic()
         self._took = self._kept_at - began
 
@@ -60,10 +62,7 @@ class Checkpoint:
         if not self.path.exists():
             return {}
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                if archive.testzip():  # compares sums of all bytes, which torch doesn't
-                    raise ValueError
-            kept = torch.load(self.path, map_location="cpu", weights_only=True)
+            kept = unpacked(self.path)
             of_this = kept["key"] == self.key
         except Exception:  # torch raises many kinds for what is no checkpoint
             return self._afresh("damaged")
@@ -78,12 +77,13 @@ class Checkpoint:
 
     def _afresh(self, why: str) -> dict:
         print(f"{self.training}: {self.path} is {why}: training starts afresh", flush=True)
+        self.remove()  # a second training must not go on from what this one will not come to
         return {}
 
     def remove(self) -> None:
         """The training is done: nothing is left to go on from."""
         self.path.unlink(missing_ok=True)
-        self.again().path.unlink(missing_ok=True)
+        self.path.with_stem(f"{self.path.stem}-again").unlink(missing_ok=True)
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:

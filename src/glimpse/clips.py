@@ -60,7 +60,7 @@ def _why_not_into(folder: Path, depth: int) -> str | None:
     """Why a folder, in one that is `depth` below the data set, is not looked into; None if it is."""
     if folder.name.startswith("."):
         return "hidden folder"
-    if not _is_text(folder.name):
+    if not is_text(folder.name):
         return NOT_TEXT
     if folder.is_symlink() and any(folder.samefile(above) for above in list(folder.parents)[: depth + 1]):
         return "a link to a folder above it"
@@ -73,7 +73,7 @@ def _why_not(clip: Path) -> str | None:
     """Why a file, by its path inside the data set, is no clip; None if it is one by its name."""
     if clip.name.startswith("."):
         return "hidden file"
-    if not _is_text(clip.name):
+    if not is_text(clip.name):
         return NOT_TEXT
     if not clip.suffix:
         return "no extension"
@@ -84,7 +84,7 @@ def _why_not(clip: Path) -> str | None:
     return None
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """Whether a name can be written down; on Linux it may be any bytes."""
     return name.encode(errors="ignore").decode() == name
 

@@ -27,7 +27,8 @@ def whole(path: Path | str, mode: str = "w") -> Iterator[IO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            if not psutil.pid_exists(int(left.name.split(".")[-2])):
+            pid = left.name.split(".")[-2]
+            if pid.isdecimal() and not psutil.pid_exists(int(pid)):
                 left.unlink(missing_ok=True)
         with open(beside, mode, encoding=encoding, newline=newline) as file:
             yield file

@@ -18,6 +18,7 @@ import cv2
 from glimpse.workers import without_ctrl_c
 
 LIMIT = 300  # seconds for one clip
+NOT_STARTED = "a process for decoding could not be started: is there memory left?"
 ROOM = 8 * 2**30  # bytes of addresses for one process, where the system can limit them; decoding takes 1 or 2 GB
 
 
@@ -39,6 +40,8 @@ def processes(count: int, limit: float = LIMIT, room: int = ROOM) -> Iterator[Ca
 def _each(
     started: list["_Process"], limit: float, function: Callable, items: Iterable, lost: Callable, ahead: int
 ) -> Iterator:
+    """Gives each free process the next item, yields the results in order as they come, and restarts a process that
+    crashed or took too long."""
     numbered, turn = enumerate(items), 0
     done: dict[int, object] = {}
     job = next(numbered, None)
@@ -58,7 +61,9 @@ def _each(
             number = process.number
             if pipe in ready:
                 fine, result = process.answer()
-            elif number is not None and time.monotonic() > process.began + limit:
+            elif time.monotonic() > process.began + limit:
+                if number is None:
+                    raise SystemExit(NOT_STARTED)
                 fine, result = False, f"not decoded within {limit:g} s"
                 process.restart()
             else:
@@ -81,7 +86,7 @@ class _Process:
         with without_ctrl_c():
             self.process.start()
         theirs.close()  # so that its end is the end of the pipe
-        self.free = False  # until it says so
+        self.free, self.began = False, time.monotonic()  # free when it says so
         self.number: int | None = None
 
     def end(self) -> None:
@@ -104,10 +109,12 @@ class _Process:
             kind, result = self.pipe.recv()
         except (EOFError, OSError):
             if self.number is None:
-                raise RuntimeError("a process for decoding ended before it began") from None
+                raise SystemExit(NOT_STARTED) from None
             self.restart()
             return False, "the decoder crashed"
         self.free, self.number = True, None
+        if kind == "ended":
+            raise SystemExit(result)
         if kind == "bug":
             raise RuntimeError(result)
         return kind == "fine", result
@@ -121,13 +128,15 @@ def _work(pipe: Connection, room: int) -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (room, resource.getrlimit(resource.RLIMIT_AS)[1]))
     cv2.setNumThreads(1)
-    answer: tuple[str, object] = "fine", None
+    answer: tuple[str, object] = "fine", None  # the first answer says that the process is ready
     with contextlib.suppress(EOFError, OSError):
         while True:
             pipe.send(answer)
             function, item = pipe.recv()
             try:
                 answer = "fine", function(item)
+            except SystemExit as ended:  # not the item's fault: the disk is full, say
+                answer = "ended", str(ended)
             except MemoryError:
                 answer = "lost", "decoding it takes too much memory"
             except Exception:

@@ -96,19 +96,32 @@ class Network(nn.Module):
 
 def save(path: Path | str, contents: dict) -> None:
     """Write model.pt: a plain dict of numbers, words and tensors, and no code."""
-    made = io.BytesIO()  # torch has words of its own for a disk that is full
-    torch.save({"format": FORMAT, **contents}, made)
     with whole(path, "wb") as file:
-        file.write(made.getvalue())
+        file.write(packed({"format": FORMAT, **contents}))
+
+
+def packed(contents: dict) -> bytes:
+    """What torch would write, to be written by us: on a full disk torch raises errors of its own."""
+    made = io.BytesIO()
+    torch.save(contents, made)
+    return made.getvalue()
+
+
+def unpacked(path: Path | str) -> dict:
+    """What `packed` made, on the CPU, its check sums compared, which torch doesn't; no code in it is run.
+
+    Raises OSError for a file that can't be read, and many kinds of errors for one that is damaged.
+    """
+    with zipfile.ZipFile(path) as file:
+        if damaged := file.testzip():
+            raise zipfile.BadZipFile(damaged)
+    return torch.load(path, weights_only=True, map_location="cpu")
 
 
 def load(path: Path | str) -> dict:
     """What `save` wrote. A file that is missing, damaged or of another format ends the program with one line."""
     try:
-        with zipfile.ZipFile(path) as file:
-            if damaged := file.testzip():  # torch reads on over wrong check sums
-                raise zipfile.BadZipFile(damaged)
-        contents = torch.load(path, weights_only=True, map_location="cpu")
+        contents = unpacked(path)
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror or error}: run `dvc repro` to train it") from None
     except Exception as error:  # many kinds, for bytes that are no model, or that hold code

@@ -69,8 +69,9 @@ def parts_of(
     holdings = holdings_of(actions, groups)
     part_of = in_folds(holdings, folds, trial.fold, val, seed, drawn)
     if trial.share < 1:
-        train = {group: held for group, held in holdings.items() if part_of[group] == "train"}
-        part_of |= assign(train, {"train": trial.share, "unused": 1 - trial.share}, f"{drawn} share")
+        for part in ("train", "val"):  # the second training reads both
+            held = {group: its for group, its in holdings.items() if part_of[group] == part}
+            part_of |= assign(held, {part: trial.share, "unused": 1 - trial.share}, f"{drawn} share")
     parts = np.array([part_of[group] for group in groups])
     seen = np.array([action != trial.left_out for action in actions])
     return {part: np.flatnonzero((parts == part) & (seen | (part == "test"))) for part in ("train", "val", "test")}

@@ -23,7 +23,7 @@ def side_by_side(
         try:
             with without_ctrl_c():
                 futures = [pool.submit(job, *one) for one in zip(*items, strict=True)]
-            yield (future.result() for future in futures)  # never cancelled, which a stopped pool takes amiss
+            yield (future.result() for future in futures)  # pool.map would cancel the rest: errors
         except BaseException:
             for process in multiprocessing.active_children():
                 process.terminate()
@@ -36,6 +36,9 @@ def without_ctrl_c() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    from multiprocessing import resource_tracker  # not on Windows
+
+    resource_tracker.ensure_running()  # at its own start it would let Ctrl-C through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
