@@ -1,6 +1,7 @@
 """What several tests need: made-up clips with known frames, and a small project taken through all its stages."""
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,8 @@ from glimpse.backbone import WIDTH
 from glimpse.settings import changed, load
 
 ROOT = Path(__file__).parents[1]
+# A job in the background ignores Ctrl-C, and so would all that tests start from it, to send it Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 SMALL = {"demo.actors": 8, "demo.takes": 2, "features.looks": 1, "features.size": 128, "train.epochs": 60}
 
 

@@ -48,8 +48,12 @@ def test_ctrl_c_ends_all_of_them_and_is_one_line(tmp_path, all_of_them):
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DVC_STAGE": "metrics/dvc.yaml:study"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, script], env=environment, start_new_session=True, **streams) as process:
-        assert process.stdout.readline() == "working\n"
-        (os.killpg if all_of_them else os.kill)(process.pid, signal.SIGINT)
-        printed = process.communicate(timeout=30)  # ends when the last process lets go of the streams
+        try:
+            assert process.stdout.readline() == "working\n"
+            (os.killpg if all_of_them else os.kill)(process.pid, signal.SIGINT)
+            printed = process.communicate(timeout=30)  # ends when the last process lets go of the streams
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     assert process.returncode == -signal.SIGINT
     assert printed == ("", "study: stopped; started again, it goes on from what is done\n")
