@@ -13,7 +13,6 @@ import pytest
 from clones import ALL, SMALL, Clone
 
 pytestmark = pytest.mark.slow
-UNPROVEN = pytest.mark.skip(reason="changed, and not yet run from end to end since")
 LOCKS = ["data/dvc.lock", "dvc.lock"]
 TRAININGS = ["train-first5", "train-all10", "evaluate"]
 
@@ -126,7 +125,6 @@ def test_what_was_pushed_is_pulled_into_another_clone_and_nothing_trains_again(c
     assert other.status() == [] and other.outputs() == clone.outputs()
 
 
-@UNPROVEN
 def test_a_training_after_ctrl_c_goes_on_and_ends_as_if_nothing_had_been(clone):
     clone.set({"train.epochs": 300, "train.patience": 300})
     clone.run("dvc", "repro", "train-all10")
@@ -140,7 +138,6 @@ def test_a_training_after_ctrl_c_goes_on_and_ends_as_if_nothing_had_been(clone):
     assert "Traceback" not in stopped and re.search(r"train-all10: resuming at epoch \d+", printed)
 
 
-@UNPROVEN
 def test_mistakes_are_one_line_that_names_them_and_lose_nothing(clone, tmp_path):
     before = clone.outputs()
     (tmp_path / "empty").mkdir()
@@ -163,7 +160,6 @@ def test_mistakes_are_one_line_that_names_them_and_lose_nothing(clone, tmp_path)
     assert clone.outputs() == before and clone.status() == []
 
 
-@UNPROVEN
 def test_ones_own_clips_versioned_by_dvc_and_a_training_without_dvc(clone):
     shutil.copytree(clone.folder / "data/demo", clone.folder / "data/clips")
     (clone.folder / "data/clips/wave/broken.mp4").write_text("no video")
