@@ -23,9 +23,9 @@ from types import SimpleNamespace
 import pandas as pd
 import yaml
 
-from glimpse.files import read_table, write_table
 from glimpse.intervals import accuracy_score, difference
 from glimpse.settings import changed, check, load
+from glimpse.tables import read_table, write_table
 from glimpse.trials import Trial, possible, run_all
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -26,7 +26,7 @@ import numpy as np
 import psutil  # comes with DVC
 import torch
 
-from glimpse import backbone, clips, engine, files, looks, sampling, store, video
+from glimpse import backbone, clips, engine, looks, sampling, store, tables, video
 from glimpse.settings import read
 
 ROOT, CORES = Path(__file__).resolve().parents[1], os.cpu_count() or 1
@@ -196,8 +196,8 @@ def pipeline(paths: list[str], s: SimpleNamespace, rounds: int, work: Path, done
         seconds, _ = run(folder, command)
         held, new = new, [len(list((folder / ".cache" / stage).glob("*/*"))) for stage in ("frames", "features")]
         if not first:
-            first, learned = seconds, sum(files.read_table(folder / "data/split.csv", ["part"])["part"] != "test")
-            epochs = [len(files.read_table(folder / f"models/{a}/history.csv", ["epoch"])) for a in ("first5", "all10")]
+            first, learned = seconds, sum(tables.read_table(folder / "data/split.csv", ["part"])["part"] != "test")
+            epochs = [len(tables.read_table(folder / f"models/{a}/history.csv", [])) for a in ("first5", "all10")]
         yield what, seconds, "s", seconds / first, f"{new[0] - held[0]} clips decoded, {new[1] - held[1]} looked at"
     uses = s.first5.use, s.frames if s.all10.use == "all" else s.all10.use
     costs = [done["OpenCV, read all"] / 1000 + use / done["PyTorch, plain batch"] for use in uses]  # seconds a clip

@@ -14,12 +14,13 @@ import torch
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_recall
 
 from glimpse import alarms
+from glimpse.belief import settled_after
 from glimpse.calibration import tempered
 from glimpse.controls import controls, rights
 from glimpse.early import early, early_actions, share_seen
 from glimpse.engine import versions
-from glimpse.files import read_array, read_table, whole, write_table
-from glimpse.inference import Recognizer, settled_after
+from glimpse.files import whole
+from glimpse.inference import TorchRecognizer
 from glimpse.intervals import Difference, Score, accuracy_score, difference, recall_score
 from glimpse.leaks import COLUMNS, straddling
 from glimpse.parts import Part, load_parts
@@ -27,6 +28,7 @@ from glimpse.reliability import calibration_error, reliability, selective
 from glimpse.sampling import keyed_rng
 from glimpse.store import Frames
 from glimpse.summary import summary
+from glimpse.tables import read_array, read_table, write_table
 
 APPROACHES = ("first5", "all10")
 
@@ -68,7 +70,7 @@ def recalls(right: dict[str, np.ndarray], part: Part, names: list[str]) -> pd.Da
 
 
 def measured(
-    recognizer: Recognizer, beliefs: dict[str, np.ndarray], parts: dict[str, Part], error: float
+    recognizer: TorchRecognizer, beliefs: dict[str, np.ndarray], parts: dict[str, Part], error: float
 ) -> dict[str, Score | float]:
     """All figures of one approach by their names. beliefs: {part: probabilities (clips, use, actions)}."""
     last, test = beliefs["test"][:, -1], parts["test"]
@@ -151,7 +153,7 @@ def main() -> None:
     metrics: dict[str, int | dict[str, float]] = {"n": len(test.clips)}
     for approach in APPROACHES:
         path = f"models/{approach}/model.pt"
-        recognizers[approach] = recognizer = Recognizer(path)
+        recognizers[approach] = recognizer = TorchRecognizer(path)
         if recognizer.actions != names:
             raise SystemExit(f"{path}: trained on other actions ({', '.join(recognizer.actions)}): run `dvc repro`")
         others = [f"{name} {kept}" for name, kept in recognizer.kept["versions"].items() if versions()[name] != kept]

@@ -24,9 +24,10 @@ from glimpse import augment, backbone, engine, looks, sampling
 from glimpse.augment import augmented_look, mirror_allowed, transforms
 from glimpse.backbone import load_backbone, pretrained
 from glimpse.engine import frozen, pick_device, seen, versions
-from glimpse.files import read_table, remember, remembered, whole
+from glimpse.files import remember, remembered, whole
 from glimpse.looks import Look, clean_look
 from glimpse.store import Frames, Stored, code_of
+from glimpse.tables import read_table
 
 CACHE = Path(".cache/features")
 SEED = 0  # of the looks: not the setting, so that trainings with other seeds share them

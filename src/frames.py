@@ -19,7 +19,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from glimpse import clips, isolation, looks, sampling, store, video
-from glimpse.files import whole_folder, write_table
+from glimpse.files import whole_folder
+from glimpse.tables import write_table
 
 CACHE = Path(".cache/frames")
 SAMPLE = 8  # clips decoded first, to tell how long the rest will take

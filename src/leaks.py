@@ -4,7 +4,7 @@ Reads data/frames/ and data/clips.csv. Writes data/alike.csv: clip, like, differ
 differ), a row per pair. Run: python src/leaks.py
 """
 
-from glimpse.files import read_table, write_table  # isort: split
+from glimpse.tables import read_table, write_table  # isort: split
 
 import os
 from concurrent.futures import ThreadPoolExecutor

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from glimpse.files import read_table, whole
-from glimpse.inference import Recognizer
+from glimpse.files import whole
+from glimpse.inference import TorchRecognizer
 from glimpse.store import Frames, from_jpeg
+from glimpse.tables import read_table
 
 TALL, MARGIN, WIDE = 92, 8, 252  # pixels: a frame's height, the gaps, the column of words
 RIGHT, WRONG, GREY, INK = (60, 130, 30), (50, 50, 200), (130, 130, 130), (40, 40, 40)  # BGR
@@ -42,7 +43,7 @@ def answer_words(row: pd.Series, approach: str) -> str:
     return f"{approach}: {row['predicted']} {chance:.0%}"
 
 
-def draw(rows: list[tuple[pd.Series, pd.Series]], frames: Frames, recognizer: Recognizer) -> np.ndarray:
+def draw(rows: list[tuple[pd.Series, pd.Series]], frames: Frames, recognizer: TorchRecognizer) -> np.ndarray:
     """The sheet: BGR uint8. `rows`: for each clip its rows of the two tables of answers, first5's and all10's."""
     read = [(frames.stored(first["clip"]), recognizer.positions(first["clip"])) for first, _ in rows]
     strips = [strip([stored.jpegs[position] for position in positions]) for stored, positions in read]
@@ -70,7 +71,7 @@ def main() -> None:
     of_each = tables[0].groupby("action").indices.values()
     chosen = [held[2 * number % len(held)] for number, held in enumerate(of_each)]  # others each time, right or wrong
     rows = [tuple(table.loc[index] for table in tables) for index in chosen]
-    sheet = draw(rows, Frames("data/frames"), Recognizer("models/all10/model.pt"))
+    sheet = draw(rows, Frames("data/frames"), TorchRecognizer("models/all10/model.pt"))
     with whole(asked.picture, "wb") as file:
         file.write(cv2.imencode(".png", sheet)[1].tobytes())
     print(f"picture: {len(rows)} clips in {asked.picture}")

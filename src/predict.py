@@ -14,12 +14,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from glimpse import clips, isolation, store, video
-
-if TYPE_CHECKING:
-    from glimpse.inference import Recognizer
+from glimpse.belief import settled_after
+from glimpse.recognizer import Recognizer
 
 
 def files_in(given: Iterable[str]) -> Iterator[Path]:
@@ -41,13 +39,11 @@ def decode(path: Path, candidates: int, size: int) -> store.Stored | video.Unrea
         return reason
 
 
-def predict(recognizer: "Recognizer", path: Path, stored: store.Stored, least: float) -> dict:
+def predict(recognizer: Recognizer, path: Path, stored: store.Stored, least: float) -> dict:
     """What the model says of a `Stored` clip: {clip, action, known, settled_after, frames, probabilities}.
 
     `known`: whether its confidence is `least` or more.
     """
-    from glimpse.inference import settled_after
-
     beliefs = recognizer.believe(path.name, stored)
     ranked = sorted(zip(recognizer.actions, beliefs[-1].tolist()), key=lambda pair: -pair[1])
     return {
@@ -76,7 +72,7 @@ def share(text: str) -> float:
 
 
 def answer_all(
-    recognizer: "Recognizer", paths: list[Path], each: Callable[..., Iterator], asked: argparse.Namespace
+    recognizer: Recognizer, paths: list[Path], each: Callable[..., Iterator], asked: argparse.Namespace
 ) -> tuple[int, int]:
     """Prints what the model says of files, as `asked` on the command line; returns how many are bad and how many not.
 
@@ -119,9 +115,9 @@ def main() -> None:
     form.add_argument("--csv", action="store_true", help="a table with a column for each action")
     asked = parser.parse_args()
     with isolation.processes(1) as each:
-        from glimpse.inference import Recognizer  # here, after the process has started
+        from glimpse.inference import TorchRecognizer  # here, after the process has started
 
-        bad, done = answer_all(Recognizer(asked.model), list(files_in(asked.clips)), each, asked)
+        bad, done = answer_all(TorchRecognizer(asked.model), list(files_in(asked.clips)), each, asked)
     if not done + bad:
         raise SystemExit(f"{', '.join(asked.clips)}: no clips there")
     if bad:

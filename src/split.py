@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from glimpse.files import read_table, write_table
 from glimpse.groups import FEWEST, groups_of, told_by_names
 from glimpse.leaks import found, in_words, joined
 from glimpse.splitting import assign, holdings_of, in_folds
+from glimpse.tables import read_table, write_table
 
 PARTS = ("train", "val", "test")
 

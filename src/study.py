@@ -15,8 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from glimpse.files import read_array, read_table, whole, write_table
+from glimpse.files import whole
 from glimpse.intervals import Difference, Score, accuracy_score, difference
+from glimpse.tables import read_array, read_table, write_table
 from glimpse.trials import Trial, possible, run_all
 
 SHARES = (0.25, 0.5, 0.75)  # of the training groups, for the learning curve

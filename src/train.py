@@ -22,12 +22,12 @@ from glimpse.backbone import WIDTH, load_backbone, pretrained, tune_last
 from glimpse.calibration import calibrate
 from glimpse.checkpoint import Checkpoint
 from glimpse.engine import pick_device, versions
-from glimpse.files import read_array, read_table, write_table
 from glimpse.looks import Look
 from glimpse.model import Network, Temporal, save
 from glimpse.parts import load_parts
 from glimpse.readings import ENDLESS, Draws, FeatureReadings, FrameReadings
 from glimpse.store import Frames, code_of
+from glimpse.tables import read_array, read_table, write_table
 from glimpse.training import train_on
 
 
@@ -94,12 +94,20 @@ def main() -> None:
         "versions": versions(),
     }
     contents |= {"seed": s.seed, "candidates": s.candidates, "store_size": s.store_size, "frames": s.frames}
+    contents |= {"seconds": typical_seconds(read_table("data/clips.csv", ["frames", "fps"]).iloc[train.rows])}
     contents |= {"draw": s.draw, "tune": s.model.tune, "precision": s.features.precision}
     save(f"models/{approach}/model.pt", contents)
     write_table(f"models/{approach}/history.csv", pd.DataFrame(rows).round(6))
     checkpoint.remove()
     result = f"best is epoch {best['epoch']} of {len(rows)}, val accuracy {best['val_accuracy']:.4f}"
     print(f"train-{approach}: {result}, temperature {calibration['temperature']:.2f}")
+
+
+def typical_seconds(clips: pd.DataFrame) -> float:
+    """The median length of clips, from their rows of clips.csv; 0 if no frame rate is known."""
+    fps = clips["fps"].astype(float)
+    lengths = (clips["frames"].astype(int) / fps)[fps > 0]
+    return round(float(lengths.median()), 3) if len(lengths) else 0.0
 
 
 def below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

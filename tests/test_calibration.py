@@ -11,8 +11,9 @@ from scipy.special import softmax
 from test_evaluate import run_predict
 
 from glimpse import model
-from glimpse.calibration import calibrate, fit_temperature, tempered, threshold
-from glimpse.inference import Recognizer
+from glimpse.belief import threshold
+from glimpse.calibration import calibrate, fit_temperature, tempered
+from glimpse.inference import TorchRecognizer
 from glimpse.reliability import calibration_error, reliability, selective
 
 
@@ -109,7 +110,7 @@ def test_the_model_keeps_val_so_that_any_error_can_be_asked_for(trained):
     val = kept["val"]
     assert len(val["confidence"]) == len(val["right"]) == 20
     assert np.mean(val["right"]) == pytest.approx(kept["best"]["val_accuracy"], abs=1e-6)
-    recognizer = Recognizer(trained / "models/all10/model.pt")
+    recognizer = TorchRecognizer(trained / "models/all10/model.pt")
     assert recognizer.threshold(0.5) == threshold(val["confidence"], val["right"], 0.5)
     logits = torch.tensor([[1.0, 2.0, 0.0, 0.0, 0.0]])
     expected = torch.softmax(logits / kept["temperature"], 1).numpy()
@@ -126,7 +127,7 @@ def test_calibrate_says_which_val_clips_are_right():
 def test_predict_says_unknown_below_the_threshold_of_the_stated_error(trained, monkeypatch, capsys):
     path = trained / "models/first5/model.pt"
     asked = [trained / "data/demo/sit_down", "--model", path, "--error"]
-    least = Recognizer(path).threshold(0.3)
+    least = TorchRecognizer(path).threshold(0.3)
     answers = [json.loads(line) for line in run_predict(monkeypatch, capsys, *asked, 0.3, "--json").out.splitlines()]
     assert all(one["known"] == (max(one["probabilities"].values()) >= least) for one in answers)
     rows = list(csv.DictReader(run_predict(monkeypatch, capsys, *asked, 0.3, "--csv").out.splitlines()))

@@ -7,7 +7,7 @@ import pytest
 from demo import CEILINGS
 from glimpse.controls import controls, rights, shuffled
 from glimpse.early import early, early_actions, share_seen
-from glimpse.inference import Recognizer
+from glimpse.inference import TorchRecognizer
 from glimpse.parts import Part, load_parts
 from glimpse.store import Frames
 
@@ -25,7 +25,7 @@ def held_out(trained):
 @pytest.fixture
 def found(frames_alone, held_out):
     features = np.load(frames_alone / "data/features.npy")
-    return rights(Recognizer(frames_alone / "models/all10/model.pt"), held_out[1], 5, features, None, 0)
+    return rights(TorchRecognizer(frames_alone / "models/all10/model.pt"), held_out[1], 5, features, None, 0)
 
 
 def test_controls_agree_with_what_the_demo_allows(found, held_out):
@@ -52,7 +52,7 @@ def test_shuffling_keeps_the_frames_and_is_the_same_each_time():
 
 def test_stored_frames_give_what_stored_features_give(trained):
     """The same clip in another order of frames, by the way of a tuned model and by that of features."""
-    recognizer, frames = Recognizer(trained / "models/all10/model.pt"), Frames(trained / "data/frames")
+    recognizer, frames = TorchRecognizer(trained / "models/all10/model.pt"), Frames(trained / "data/frames")
     part = load_parts([], trained / "data/clips.csv", trained / "data/split.csv")[1]["test"].only(np.arange(20) < 3)
     positions = shuffled(np.stack([recognizer.positions(clip) for clip in part.clips]), part.clips, 0, 0)[:, :4]
     stored = recognizer.believe_part(part, np.load(trained / "data/features.npy"), frames, positions)
@@ -66,7 +66,7 @@ def test_the_share_seen_is_the_place_of_the_candidate():
 
 def test_the_early_curve_of_actions_adds_up_to_the_whole(trained, held_out):
     names, part, _ = held_out
-    recognizer = Recognizer(trained / "models/all10/model.pt")
+    recognizer = TorchRecognizer(trained / "models/all10/model.pt")
     beliefs = {"all10": recognizer.believe_part(part, np.load(trained / "data/features.npy"), None)}
     seen = share_seen(np.stack([recognizer.positions(clip) for clip in part.clips]), 20)
     whole, each = early(beliefs, part, seen), early_actions(beliefs, part, seen, names)

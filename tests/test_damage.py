@@ -17,7 +17,7 @@ import frames
 import picture
 import predict
 from glimpse import files, model, store
-from glimpse.inference import Recognizer
+from glimpse.inference import TorchRecognizer
 
 
 def refused(act, *words):
@@ -38,7 +38,7 @@ def test_a_model_that_is_cut_off_anywhere_is_refused(sound, tmp_path):
     lengths = [0, 1, 2, 4, 30, 64, 100, *range(1000, len(sound), len(sound) // 25)]
     for length in [*lengths, *(len(sound) - less for less in (1, 2, 22, 100, 5000))]:
         path.write_bytes(sound[:length])
-        refused(lambda: Recognizer(path), str(path), "not a model of Glimpse, or damaged")
+        refused(lambda: TorchRecognizer(path), str(path), "not a model of Glimpse, or damaged")
 
 
 def test_a_model_with_one_wrong_bit_is_refused_or_the_same_model(sound, tmp_path):
@@ -87,7 +87,7 @@ def test_code_in_a_model_is_never_executed(sound, tmp_path, how, inside):
         path.write_bytes(pickle.dumps(contents if not inside else {"format": model.FORMAT, "best": Payload(proof)}))
     else:
         torch.save(contents, path, _use_new_zipfile_serialization=how == "torch")
-    refused(lambda: Recognizer(path), str(path), "not a model of Glimpse, or damaged")
+    refused(lambda: TorchRecognizer(path), str(path), "not a model of Glimpse, or damaged")
     assert not proof.exists()
     torch.load(path, weights_only=False) if how != "pickle" else pickle.loads(path.read_bytes())
     assert proof.exists()  # the payload does work where code is let in

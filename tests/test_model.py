@@ -25,6 +25,15 @@ def test_the_belief_after_a_frame_depends_on_the_frames_so_far(kind):
         assert torch.allclose(network(features[:, :frames]), whole[:, :frames], atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stream_read_frame_by_frame_gives_what_the_whole_clip_gives(kind):
+    network, features = temporal(kind), 20 * torch.randn(2, 6, 16)
+    carried = torch.zeros(2, sum(network.carried.values()))
+    for frame, whole in enumerate(network(features).unbind(1)):
+        logits, carried = network.step(features[:, frame], carried)
+        assert torch.allclose(logits, whole, atol=1e-5), frame
+
+
 def test_no_view_outweighs_another():
     network, features = temporal("lstm", views=2), torch.randn(2, 6, 32)
     louder = features * torch.tensor([1.0, 100.0]).repeat_interleave(16) + 5

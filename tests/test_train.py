@@ -9,9 +9,13 @@ import torch
 import yaml
 from conftest import write_params
 
+import train
 from glimpse import model, training
-from glimpse.inference import Recognizer, settled_after
+from glimpse.belief import settled_after
+from glimpse.inference import TorchRecognizer
+from glimpse.looks import clean_look
 from glimpse.parts import load_parts
+from glimpse.store import Frames
 from glimpse.training import fit, loss_of, weight_of
 
 
@@ -36,7 +40,7 @@ def test_the_best_epoch_has_the_highest_val_accuracy_then_the_lowest_val_loss(tr
 
 def test_reversing_the_frames_swaps_sitting_down_and_standing_up(frames_alone):
     """Mostly: the square that follows is a little late, so a reversed clip is not quite a real one."""
-    recognizer = Recognizer(frames_alone / "models/all10/model.pt")
+    recognizer = TorchRecognizer(frames_alone / "models/all10/model.pt")
     features = np.load(frames_alone / "data/features.npy")
     table = pd.read_csv(frames_alone / "data/clips.csv")
     swapped = {"sit_down": "stand_up", "stand_up": "sit_down"}
@@ -49,6 +53,30 @@ def test_reversing_the_frames_swaps_sitting_down_and_standing_up(frames_alone):
             forward.append(answers[0] == action)
             backward.append(answers[1] == swapped[action])
     assert len(forward) == 32 and np.mean(forward) >= 0.85 and np.mean(backward) >= 0.75, (forward, backward)
+
+
+@pytest.mark.parametrize("approach", ["first5", "all10"])
+def test_a_model_that_is_shown_frame_after_frame_says_what_it_says_of_the_whole_clip(trained, approach):
+    recognizer, frames = TorchRecognizer(trained / f"models/{approach}/model.pt"), Frames(trained / "data/frames")
+    for clip in pd.read_csv(trained / "data/clips.csv")["clip"][:3]:
+        looks = clean_look(frames.stored(clip), recognizer.look, recognizer.positions(clip))
+        whole, carried = recognizer.believe_looks(looks), np.zeros((1, recognizer.memory), np.float32)
+        later = carried  # a second reading, which began three frames later
+        for number, look in enumerate(looks):
+            if number == 3:
+                carried = np.concatenate([carried, later])
+            beliefs, carried = recognizer.step(look, carried)
+            assert np.allclose(beliefs[0], whole[number], atol=1e-5)
+        assert np.allclose(beliefs[1], recognizer.believe_looks(looks[3:])[-1], atol=1e-5)
+
+
+def test_a_model_keeps_how_long_its_clips_usually_are(trained):
+    clips, split = (pd.read_csv(trained / f"data/{name}.csv") for name in ("clips", "split"))
+    learned = clips[clips["clip"].isin(split["clip"][split["part"] == "train"])]
+    usual = (learned["frames"] / learned["fps"]).median()
+    assert model.load(trained / "models/all10/model.pt")["seconds"] == pytest.approx(usual, abs=0.001)
+    assert train.typical_seconds(pd.DataFrame({"frames": ["50", "9"], "fps": ["25.0", "0.0"]})) == 2
+    assert train.typical_seconds(pd.DataFrame({"frames": ["9"], "fps": ["0.0"]})) == 0
 
 
 def relabel(folder, rows):

@@ -7,7 +7,6 @@ Both rest on the val part, which also chose the epoch, and on the model as it wa
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
@@ -46,18 +45,3 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities (…, actions) as their logits divided by the temperature would give them."""
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
     return np.exp(log_softmax(logits / temperature, axis=-1))
-
-
-def threshold(confidence: ArrayLike, right: ArrayLike, error: float) -> float:
-    """The lowest confidence from which on answers are wrong no more often than `error`; infinite if there is none.
-
-    Of the val clips at least so confident (clips,), (wrong + 1) / (kept + 1) must be at most `error`: the one more is
-    the new clip, as in conformal risk control (Angelopoulos et al. 2022); that the lowest such confidence may be taken
-    is Jin and Candès's (2023). A smaller `error` never lowers it.
-    """
-    confidence, wrong = np.asarray(confidence, float), ~np.asarray(right, bool)
-    order = np.argsort(-confidence, kind="stable")
-    confidence, errors = confidence[order], np.cumsum(wrong[order])
-    last_of_equals = np.append(confidence[1:] < confidence[:-1], True)  # equally confident clips go together
-    fine = last_of_equals & ((errors + 1) / (np.arange(len(errors)) + 2) <= error)
-    return float(confidence[fine].min()) if fine.any() else math.inf

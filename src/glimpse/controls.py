@@ -16,13 +16,13 @@ from glimpse.sampling import evenly, keyed_rng
 from glimpse.store import Frames
 
 if TYPE_CHECKING:
-    from glimpse.inference import Recognizer
+    from glimpse.inference import TorchRecognizer
 
 SHUFFLES = 5  # orders of each clip's frames, whose mean counts
 
 
 def right_from(
-    recognizer: "Recognizer", part: Part, features: np.ndarray, frames: Frames, positions: np.ndarray
+    recognizer: "TorchRecognizer", part: Part, features: np.ndarray, frames: Frames, positions: np.ndarray
 ) -> np.ndarray:
     """Which clips of a part are recognized from these candidates (clips, n): bool (clips,)."""
     return recognizer.believe_part(part, features, frames, positions)[:, -1].argmax(1) == part.actions
@@ -35,7 +35,7 @@ def shuffled(positions: np.ndarray, clips: Iterable[str], seed: int, number: int
 
 
 def rights(
-    recognizer: "Recognizer", part: Part, few: int, features: np.ndarray, frames: Frames, seed: int
+    recognizer: "TorchRecognizer", part: Part, few: int, features: np.ndarray, frames: Frames, seed: int
 ) -> dict[str, np.ndarray]:
     """{control: how far each clip is right, from 0 to 1 (clips,)} of a model shown one frame, no order, `few` frames.
 

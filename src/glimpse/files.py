@@ -5,13 +5,9 @@ import glob
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
-
-import numpy as np
-import pandas as pd
-import psutil  # comes with DVC
 
 
 @contextlib.contextmanager
@@ -28,7 +24,7 @@ def whole(path: Path | str, mode: str = "w") -> Iterator[IO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
             pid = left.name.split(".")[-2]
-            if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            if pid.isdecimal() and _ended(int(pid)):
                 left.unlink(missing_ok=True)
         with open(beside, mode, encoding=encoding, newline=newline) as file:
             yield file
@@ -38,6 +34,15 @@ def whole(path: Path | str, mode: str = "w") -> Iterator[IO]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+def _ended(pid: int) -> bool:
+    """Whether a process is known to have ended."""
+    try:
+        import psutil  # comes with DVC; whoever has nothing but an exported model may lack it
+    except ImportError:
+        return False
+    return not psutil.pid_exists(pid)
 
 
 @contextlib.contextmanager
@@ -58,46 +63,6 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
         raise SystemExit(f"{path}: could not be written: {error.strerror or error}") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def write_table(path: Path | str, table: pd.DataFrame) -> None:
-    """A pandas table as a CSV file, the same bytes on every system."""
-    with whole(path) as file:
-        table.to_csv(file, index=False, lineterminator="\n")
-
-
-def read_table(path: Path | str, columns: Iterable[str]) -> pd.DataFrame:
-    """A CSV file as a pandas table of text (nothing is guessed: an action may be called NA or 01).
-
-    A missing file or column ends the program with one line that names it.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except OSError as error:
-        raise SystemExit(f"{path}: {error.strerror or error}: run `dvc repro` to make it") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise SystemExit(f"{path}: not a CSV table in UTF-8: {' '.join(str(error).split())}") from None
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise SystemExit(f"{path}: has no column {', '.join(missing)}: its first line must name the columns")
-    return table
-
-
-def read_array(path: Path | str, *shape: int | None) -> np.ndarray:
-    """A NumPy file, read from the disk as it is used; `shape` is what it must be, None where any number will do.
-
-    A file that is missing, damaged or of another shape ends the program with one line that names it.
-    """
-    try:
-        array = np.load(path, mmap_mode="r")
-    except OSError as error:
-        raise SystemExit(f"{path}: {error.strerror or error}: run `dvc repro` to make it") from None
-    except Exception as error:  # many kinds, for bytes that are no array
-        raise SystemExit(f"{path}: damaged ({type(error).__name__}): run `dvc repro` to make it anew") from None
-    if len(shape) != array.ndim or any(wanted not in (None, held) for wanted, held in zip(shape, array.shape)):
-        wanted = ", ".join("any" if one is None else str(one) for one in shape)
-        raise SystemExit(f"{path}: its shape is {array.shape}, expected ({wanted}): run `dvc repro` to make it anew")
-    return array
 
 
 def remember(path: Path | str, content: bytes) -> None:

@@ -1,64 +1,66 @@
-"""One model at work: from a clip's stored frames, or their features, to what it believes after every frame.
+"""A trained approach run by PyTorch: from a clip's stored frames, or their features, to what it believes after each.
 
 `evaluate` and `predict` both go through here, so a clip's figures are the same in both.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from glimpse.backbone import WIDTH, load_backbone
-from glimpse.calibration import threshold
 from glimpse.engine import frozen, mixed_precision, pick_device, seen
-from glimpse.looks import Look, clean_look
 from glimpse.model import Network, Temporal, load
 from glimpse.parts import Part
-from glimpse.sampling import reading
-from glimpse.store import Frames, Stored
+from glimpse.recognizer import Recognizer
+from glimpse.store import Frames
 
 
-class Recognizer:
+class TorchRecognizer(Recognizer):
     """A trained approach, as its model.pt holds it."""
 
     def __init__(self, path: Path | str) -> None:
-        self.kept = kept = load(path)
+        super().__init__(load(path))
         if not self.tuned:
             torch.set_num_threads(1)  # what reads the looks is too small to share out
-        self.actions, self.use, self.temperature = kept["actions"], kept["use"], kept["temperature"]
-        self.look = Look(**kept["look"])
         self.temporal = Temporal(
-            **kept["temporal"], width=WIDTH, views=self.look.views, actions=len(self.actions), dropout=0.0
+            **self.kept["temporal"], width=WIDTH, views=self.look.views, actions=len(self.actions), dropout=0.0
         )
-        self.temporal.load_state_dict(kept["state"])
+        self.temporal.load_state_dict(self.kept["state"])
         self.temporal.eval()
-        self._believe_looks: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def tuned(self) -> bool:
         """Whether the backbone was trained too: stored features, which are the frozen one's, are then of no use."""
         return self.kept["tune"] > 0
 
-    def positions(self, clip: str) -> np.ndarray:
-        """Which candidates of a clip the model reads: an int array (use,)."""
-        kept = self.kept
-        return reading(kept["candidates"], kept["frames"], kept["draw"], kept["seed"], clip)[: self.use]
+    @property
+    def memory(self) -> int:
+        return sum(self.temporal.carried.values())
 
-    def threshold(self, error: float) -> float:
-        """The confidence from which on its answers are wrong no more often than `error`, going by the val part."""
-        return threshold(**self.kept["val"], error=error)
+    def believe_looks(self, looks: np.ndarray) -> np.ndarray:
+        if not self.tuned:
+            return self.believe_features(seen(self._see, looks)[None])[0]
+        network, device = self._network
+        few = Network(network.backbones[: len(looks)], network.temporal)  # untied and shown fewer frames
+        with torch.inference_mode(), mixed_precision(device, self.kept["precision"]):
+            logits = few(torch.from_numpy(looks)[None].to(device))[0].float()
+        return self._probabilities(logits)
 
-    def believe(self, clip: str, stored: Stored, positions: Collection[int] | None = None) -> np.ndarray:
-        """What the model believes after each frame: probabilities (use, actions), from all `Stored` candidates.
-
-        `positions` (frames,): other candidates than the ones it reads, or in another order.
-        """
-        positions = self.positions(clip) if positions is None else positions
-        looks = clean_look(stored, self.look, positions)
-        if self._believe_looks is None:
-            self._believe_looks = self._looker()
-        return self._believe_looks(looks)
+    @torch.inference_mode()
+    def step(self, look: np.ndarray, carried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if len(self.kept["backbones"]) > 1:
+            raise SystemExit("a model with a backbone for every frame position (model.tied: false) can't read a stream")
+        if self.tuned:
+            network, device = self._network
+            with mixed_precision(device, self.kept["precision"]):
+                features = network.backbones[0](torch.from_numpy(look).to(device)).flatten()[None].float()
+        else:
+            device, features = torch.device("cpu"), torch.from_numpy(seen(self._see, look[None]).astype(np.float32))
+        logits, after = self.temporal.step(features.expand(len(carried), -1), torch.from_numpy(carried).to(device))
+        return self._probabilities(logits), after.cpu().numpy()
 
     @torch.inference_mode()
     def believe_features(self, features: np.ndarray) -> np.ndarray:
@@ -82,27 +84,13 @@ class Recognizer:
         """Logits (…, actions), made milder or sharper by the temperature, as probabilities."""
         return torch.softmax(logits / self.temperature, -1).cpu().numpy()
 
-    def _looker(self) -> Callable[[np.ndarray], np.ndarray]:
-        """A function from looks (frames, views, size, size, 3) to probabilities; built once, when first needed."""
-        device, precision = pick_device(), self.kept["precision"]
-        backbones = [load_backbone(state) for state in self.kept["backbones"]]
-        if not self.tuned:
-            run = frozen(backbones[0], device, precision)
-            return lambda looks: self.believe_features(seen(run, looks)[None])[0]
-        network = Network(backbones, self.temporal).eval()
-        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    @cached_property
+    def _see(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The frozen backbone."""
+        return frozen(load_backbone(self.kept["backbones"][0]), pick_device(), self.kept["precision"])
 
-        @torch.inference_mode()
-        def look(looks: np.ndarray) -> np.ndarray:
-            few = Network(network.backbones[: len(looks)], network.temporal)  # untied and shown fewer frames
-            with mixed_precision(device, precision):
-                logits = few(torch.from_numpy(looks)[None].to(device))[0].float()
-            return self._probabilities(logits)
-
-        return look
-
-
-def settled_after(beliefs: np.ndarray) -> int:
-    """After how many frames the answer no longer changes, from probabilities (frames, actions)."""
-    answers = beliefs.argmax(1)
-    return int(np.flatnonzero(np.append(True, answers[1:] != answers[:-1]))[-1]) + 1
+    @cached_property
+    def _network(self) -> tuple[Network, torch.device]:
+        """The tuned network, and where it runs."""
+        network, device = Network(map(load_backbone, self.kept["backbones"]), self.temporal).eval(), pick_device()
+        return network.to(device).to(memory_format=torch.channels_last), device

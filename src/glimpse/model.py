@@ -15,7 +15,7 @@ from torch import nn
 
 from glimpse.files import whole
 
-FORMAT = 3  # of model.pt; a file of another format is refused
+FORMAT = 4  # of model.pt; a file of another format is refused
 
 
 class LockedDropout(nn.Dropout):
@@ -51,10 +51,51 @@ class Temporal(nn.Module):
         self.answer = nn.ModuleDict({one: nn.Linear(hidden, actions) for one in self.kinds})
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        alike = self.norm(features.unflatten(2, (self.views, -1))).flatten(2)  # no view outweighs another
-        seen = torch.relu(self.squeeze(self.drop(alike)))  # (clips, frames, hidden)
+        seen = self._seen(features)
         logits = torch.stack([self.answer[one](self.drop(self._summary(one, seen))) for one in self.kinds])
         return logits if self.training else together(logits)
+
+    def _seen(self, features: torch.Tensor) -> torch.Tensor:
+        """What all readers are given of features (clips, frames, views * width): (clips, frames, hidden)."""
+        alike = self.norm(features.unflatten(2, (self.views, -1))).flatten(2)  # no view outweighs another
+        return torch.relu(self.squeeze(self.drop(alike)))
+
+    @property
+    def carried(self) -> dict[str, int]:
+        """How many numbers each reader carries from frame to frame."""
+        hidden = self.squeeze.out_features
+        of = {"lstm": 2 * hidden, "gru": hidden, "mean": hidden + 1, "attention": hidden + 2}
+        return {kind: of[kind] for kind in self.kinds}
+
+    def step(self, features: torch.Tensor, carried: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """One frame more: features (clips, views * width) and what is carried from the frames before, (clips, numbers),
+        zeros before the first. Returns the logits (clips, actions) that `forward` has there, and what to carry on."""
+        seen = self._seen(features[:, None])[:, 0]
+        logits, after = [], []
+        for kind, before in zip(self.kinds, carried.split([*self.carried.values()], 1), strict=True):
+            summary, kept = self._stepped(kind, seen, before)
+            logits.append(self.answer[kind](summary))
+            after.append(kept)
+        return together(torch.stack(logits)), torch.cat(after, 1)
+
+    def _stepped(self, kind: str, seen: torch.Tensor, before: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a reader knows after one frame more, (clips, hidden), and what it carries on."""
+        hidden = seen.shape[1]
+        if kind == "lstm":
+            _, kept = self.read[kind](seen[:, None], tuple(part[None].contiguous() for part in before.split(hidden, 1)))
+            return kept[0][0], torch.cat([kept[0][0], kept[1][0]], 1)
+        if kind == "gru":
+            _, last = self.read[kind](seen[:, None], before[None].contiguous())
+            return last[0], last[0]
+        if kind == "mean":
+            total = before + torch.cat([seen, torch.ones_like(seen[:, :1])], 1)
+            return total[:, :-1] / total[:, -1:], total
+        total, weight, highest = before.split([hidden, 1, 1], 1)  # weights relative to exp(highest), so none overflows
+        score = self.score(seen)
+        above = torch.where(weight > 0, torch.maximum(highest, score), score)
+        less, own = torch.exp(highest - above), torch.exp(score - above)
+        total, weight = total * less + seen * own, weight * less + own
+        return total / weight, torch.cat([total, weight, above], 1)
 
     def _summary(self, kind: str, seen: torch.Tensor) -> torch.Tensor:
         """What a reader knows after each frame: (clips, frames, hidden)."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glimpse.files import read_table
+from glimpse.tables import read_table
 
 
 @dataclass

@@ -18,7 +18,8 @@ import torch
 from tqdm import tqdm
 
 from glimpse.backbone import WIDTH
-from glimpse.calibration import fit_temperature, threshold
+from glimpse.belief import threshold
+from glimpse.calibration import fit_temperature
 from glimpse.model import Temporal
 from glimpse.parts import Part
 from glimpse.readings import Draws, FeatureReadings
