@@ -38,7 +38,7 @@ class TorchRecognizer(Recognizer):
 
     @property
     def memory(self) -> int:
-        return sum(self.temporal.carried.values())
+        return self._network[0].memory if self.tuned else sum(self.temporal.carried.values())
 
     def believe_looks(self, looks: np.ndarray) -> np.ndarray:
         if not self.tuned:
@@ -51,16 +51,15 @@ class TorchRecognizer(Recognizer):
 
     @torch.inference_mode()
     def step(self, look: np.ndarray, carried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if len(self.kept["backbones"]) > 1:
-            raise SystemExit("a model with a backbone for every frame position (model.tied: false) can't read a stream")
+        before = torch.from_numpy(carried)
         if self.tuned:
             network, device = self._network
             with mixed_precision(device, self.kept["precision"]):
-                features = network.backbones[0](torch.from_numpy(look).to(device)).flatten()[None].float()
+                logits, after = network.step(torch.from_numpy(look).to(device), before.to(device))
         else:
-            device, features = torch.device("cpu"), torch.from_numpy(seen(self._see, look[None]).astype(np.float32))
-        logits, after = self.temporal.step(features.expand(len(carried), -1), torch.from_numpy(carried).to(device))
-        return self._probabilities(logits), after.cpu().numpy()
+            features = torch.from_numpy(seen(self._see, look[None]).astype(np.float32))
+            logits, after = self.temporal.step(features.expand(len(carried), -1), before)
+        return self._probabilities(logits.float()), after.float().cpu().numpy()
 
     @torch.inference_mode()
     def believe_features(self, features: np.ndarray) -> np.ndarray:

@@ -120,7 +120,7 @@ class Network(nn.Module):
     One backbone for all frames, or, untied, as many backbones as frames: the n-th looks at the n-th frame.
     """
 
-    def __init__(self, backbones: Iterable[nn.Module], temporal: nn.Module) -> None:
+    def __init__(self, backbones: Iterable[nn.Module], temporal: Temporal) -> None:
         super().__init__()
         self.backbones = nn.ModuleList(backbones)
         self.temporal = temporal
@@ -133,6 +133,23 @@ class Network(nn.Module):
             each = [see(looks[:, t].flatten(0, 1)).unflatten(0, (clips, views)) for t, see in enumerate(self.backbones)]
             features = torch.stack(each, dim=1)
         return self.temporal(features.flatten(2).float())
+
+    @property
+    def memory(self) -> int:
+        """How many numbers a reading carries from frame to frame: the readers', and untied the frames it has seen."""
+        return sum(self.temporal.carried.values()) + (len(self.backbones) > 1)
+
+    def step(self, look: torch.Tensor, carried: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """One frame more, seen by several readings: uint8 RGB (views, height, width, 3), carried (readings, memory).
+
+        Returns the logits (readings, actions) that `forward` has there, and what to carry on.
+        """
+        features = torch.stack([backbone(look).flatten() for backbone in self.backbones]).float()
+        if len(self.backbones) == 1:
+            return self.temporal.step(features.expand(carried.shape[0], -1), carried)
+        before, count = carried[:, :-1], carried[:, -1]
+        logits, after = self.temporal.step(features[count.long().clamp(max=len(features) - 1)], before)
+        return logits, torch.cat([after, count[:, None] + 1], 1)
 
 
 def save(path: Path | str, contents: dict) -> None:

@@ -54,5 +54,5 @@ class Recognizer(ABC):
 
         look: uint8 RGB (views, size, size, 3); carried: float32 (readings, memory), zeros where a reading begins.
         Returns what each believes now, probabilities (readings, actions), and what it carries on. Frame by frame that
-        is what `believe_looks` says of all at once. A model with a backbone for every frame position ends the program.
+        is what `believe_looks` says of all at once.
         """
