@@ -14,7 +14,6 @@ Long videos and cameras are followed frame by frame in this one.
 import argparse
 import contextlib
 import csv
-import json
 import math
 import os
 import sys
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from glimpse import clips, following, isolation, live, store, video
-from glimpse.belief import settled_after
+from glimpse.answers import as_json, as_row, as_text, columns, predict
 from glimpse.camera import Camera
 from glimpse.files import whole
 from glimpse.recognizer import Recognizer
@@ -52,31 +51,6 @@ def decode(path: Path, candidates: int, size: int) -> store.Stored | video.Unrea
         return store.Stored.encode(video.read_clip(path, candidates, size))
     except video.Unreadable as reason:
         return reason
-
-
-def predict(recognizer: Recognizer, path: Path, stored: store.Stored, least: float) -> dict:
-    """What the model says of a `Stored` clip: {clip, action, known, settled_after, frames, probabilities}.
-
-    `known`: whether its confidence is `least` or more.
-    """
-    beliefs = recognizer.believe(path.name, stored)
-    ranked = sorted(zip(recognizer.actions, beliefs[-1].tolist()), key=lambda pair: -pair[1])
-    return {
-        "clip": str(path),
-        "action": ranked[0][0],
-        "known": ranked[0][1] >= least,
-        "settled_after": settled_after(beliefs),
-        "frames": len(beliefs),
-        "probabilities": dict(ranked),
-    }
-
-
-def as_text(answer: dict, top: int) -> str:
-    """One line for people."""
-    likeliest = list(answer["probabilities"].items())[:top]
-    words = ", ".join(f"{action} {probability:.1%}" for action, probability in likeliest)
-    words = words if answer["known"] else f"unknown (likeliest: {words})"
-    return f"{answer['clip']}: {words}; settled after {answer['settled_after']} of {answer['frames']} frames"
 
 
 def share(text: str) -> float:
@@ -131,28 +105,21 @@ def answer_all(
     least, usual, bad = recognizer.threshold(asked.error), recognizer.kept["seconds"], 0
     table = csv.writer(out, lineterminator="\n")
     if asked.csv:
-        chances = [f"p({name})" for name in recognizer.actions]
-        table.writerow(["clip", "action", "known", "settled_after", "frames", *chances])
+        table.writerow(columns(recognizer.actions))
     found = answers(recognizer, paths, each, asked.workers, least)
-    for path, (answer, seconds) in zip(paths, progress(found, len(paths), out), strict=True):
+    for path, (answer, length) in zip(paths, progress(found, len(paths), out), strict=True):
         if isinstance(answer, video.Unreadable):
             print(f"{path}: {answer}", file=sys.stderr)
             bad += 1
             continue
-        if seconds > LONG * usual > 0:
-            print(f"{path}: {seconds:.0f} s, and the model knows clips of {usual:.1f} s: --segments says "
-                  "what happens when", file=sys.stderr)  # fmt: skip
-            usual = 0.0  # once is enough
+        if length > LONG * usual > 0:
+            hint = f"is {length:.0f} s long, and the model knows clips of {usual:.1f} s"
+            print(f"{path}: {hint}: --segments says what happens when", file=sys.stderr)
+            usual = 0.0  # said once
         if asked.csv:
-            chances = [f"{answer['probabilities'][name]:.6f}" for name in recognizer.actions]
-            known = "yes" if answer["known"] else "unknown"
-            table.writerow(
-                [answer["clip"], answer["action"], known, answer["settled_after"], answer["frames"], *chances]
-            )
-        elif asked.json:
-            print(json.dumps(answer, ensure_ascii=False), file=out, flush=True)
+            table.writerow(as_row(answer, recognizer.actions))
         else:
-            print(as_text(answer, max(1, asked.top)), file=out, flush=True)
+            print(as_json(answer) if asked.json else as_text(answer, max(1, asked.top)), file=out, flush=True)
     return bad
 
 
@@ -250,7 +217,11 @@ def main() -> None:
         recognizer = TorchRecognizer(asked.model)
         if asked.camera is not None:
             return watch(recognizer, asked)
-        bad = run(recognizer, paths, each, asked)
+        try:
+            bad = run(recognizer, paths, each, asked)
+        except BrokenPipeError:  # nobody reads on, as after `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
     if bad:
         raise SystemExit(f"predict: {bad} of {len(paths)} files could not be used, named above")
 

@@ -14,14 +14,15 @@ from glimpse.stream import Stream
 
 SHOWN = 3  # likeliest actions
 LIGHT, DARK, SURE, UNSURE = (245, 245, 245), (25, 25, 25), (120, 170, 40), (140, 140, 140)  # BGR
+WEIGHT = 600  # of letters, from 100 to 900
 SHADE = 0.4  # how much of the picture is left behind the words
 
 
 def drawn(frame: np.ndarray, stream: Stream, least: float, note: str = "") -> np.ndarray:
     """A frame, BGR (height, width, 3), with what `stream` believes now, as a new picture of the same size.
 
-    The likeliest actions are grey, below the word "unknown", where the confidence is less than `least`. `note`: a last
-    line of words.
+    The likeliest action is green; or grey, below the word "unknown", where the confidence is less than `least`.
+    `note`: a last line of words.
     """
     frame = frame.copy()
     height, width = frame.shape[:2]
@@ -52,8 +53,10 @@ def drawn(frame: np.ndarray, stream: Stream, least: float, note: str = "") -> np
         if share:
             words = f"{words} {share:.0%}"
             end = tall // 2 + round(share * (broad - tall))
-            cv2.rectangle(frame, (tall // 2, y), (end, y + tall - 2), SURE if known else UNSURE, -1)
-        cv2.putText(frame, words, (tall // 2 + 2, y + round(0.78 * tall)), LIGHT, font, round(0.8 * tall))
+            cv2.rectangle(frame, (tall // 2, y), (end, y + tall - 2), SURE if known and row == 0 else UNSURE, -1)
+        cv2.putText(
+            frame, words, (tall // 2 + 2, y + round(0.78 * tall)), LIGHT, font, round(0.8 * tall), weight=WEIGHT
+        )
     return frame
 
 
