@@ -165,7 +165,10 @@ def run(recognizer: Recognizer, paths: list[Path], each: Callable[..., Iterator]
             return follow_all(recognizer, paths, asked, out)
         bad = answer_all(recognizer, paths, each, asked, out)
     if asked.overlay and not bad:
-        following.draw_over(recognizer, paths[0], recognizer.threshold(asked.error), asked.overlay)
+        try:
+            following.draw_over(recognizer, paths[0], recognizer.threshold(asked.error), asked.overlay)
+        except video.Unreadable as reason:
+            raise SystemExit(f"{paths[0]}: {reason}") from None
     return bad
 
 

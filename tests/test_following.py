@@ -4,11 +4,13 @@ import csv
 import itertools
 import json
 import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
-from conftest import grey_levels, write_clip
+from conftest import ROOT, grey_levels, write_clip
 from test_evaluate import run_predict
 from watchers import Blank
 
@@ -90,19 +92,32 @@ def test_a_clip_much_longer_than_those_trained_on_gets_one_hint(trained, long_vi
     assert printed.err.count("--segments") == 1 and len(printed.out.splitlines()) == 2
 
 
-def test_bad_videos_are_named_and_the_others_followed(trained, tmp_path, monkeypatch, capfd):
+def watched(*arguments):
+    """predict.py with a blank model, in a process of its own, with what OpenCV and FFmpeg write, too."""
+    command = [sys.executable, ROOT / "tests/watchers.py", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_bad_videos_are_named_and_the_others_followed(tmp_path):
     good = write_clip(tmp_path / "1.avi", grey_levels(30))
     (tmp_path / "2.mp4").write_text("no video")
     (tmp_path / "3.avi").write_bytes(good.read_bytes()[:-20000])
     (tmp_path / "4.avi").write_bytes(good.read_bytes()[:300])
     write_clip(tmp_path / "5.avi", grey_levels(30), 64, 16)
-    with pytest.raises(SystemExit, match="3 of 5 files could not be used"):
-        run_predict(monkeypatch, capfd, tmp_path, "--model", trained / "models/all10/model.pt", "--segments")
-    out, err = capfd.readouterr()
-    assert [line.partition(":")[0] for line in err.splitlines()] == [
-        f"{tmp_path}/{n}" for n in ("2.mp4", "4.avi", "5.avi")
-    ]
-    assert {line.partition(":")[0] for line in out.splitlines()} == {f"{tmp_path}/{n}.avi" for n in (1, 3)}
+    done = watched(tmp_path, "--segments", "--csv")
+    *named, last = done.stderr.splitlines()
+    assert [line.partition(":")[0] for line in named] == [f"{tmp_path}/{name}" for name in ("2.mp4", "4.avi", "5.avi")]
+    assert last == "predict: 3 of 5 files could not be used, named above" and done.returncode == 1
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert {row["clip"] for row in rows} == {f"{tmp_path}/{n}.avi" for n in (1, 3)}
+
+
+def test_a_reader_that_has_enough_ends_it_without_a_word(tmp_path):
+    clip = write_clip(tmp_path / "1.avi", grey_levels(30))
+    command = f"{sys.executable} {ROOT}/tests/watchers.py {clip} {clip} --segments | true"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    assert subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True).stderr == ""
 
 
 def test_a_model_that_does_not_say_how_long_its_clips_were_asks_for_the_window(long_video):
@@ -168,3 +183,10 @@ def test_rows_stay_in_order_with_several_workers_and_a_file_is_written_whole(tra
         assert printed.out == "" and printed.err == ""
     one, three = ((tmp_path / f"{workers}.csv").read_text() for workers in (1, 3))
     assert one == three and [row["clip"] for row in csv.DictReader(one.splitlines())] == [*map(str, clips)]
+
+
+def test_predict_starts_without_anything_but_numpy_and_opencv():
+    missing = ["torch", "pandas", "scipy", "torchmetrics", "psutil", "tqdm", "onnxruntime", "onnx", "yaml", "dvc"]
+    code = f"import sys; sys.modules.update(dict.fromkeys({missing})); import predict; predict.arguments()"
+    command = [sys.executable, "-c", code, "clip.avi"]
+    assert subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True).stderr == ""

@@ -96,7 +96,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path):
     for count in (250, 5000):
         path = write_clip(tmp_path / f"{count}.avi", np.arange(count) % 200 + 20, 160, 120)
         watcher = ["env", f"PYTHONPATH={ROOT / 'src'}", sys.executable, ROOT / "tests/watchers.py"]
-        printed, peak = peak_of([*watcher, path], tmp_path)
+        printed, peak = peak_of([*watcher, path, "--segments", "--json"], tmp_path)
         assert f'"end": {count / 25}' in printed
         peaks.append(peak)
     assert peaks[1] < peaks[0] + 10, peaks

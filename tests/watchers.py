@@ -1,12 +1,11 @@
-"""Recognizers that stand in for trained ones. Run: python tests/watchers.py VIDEO follows one with a blank model."""
+"""Recognizers that stand in for trained ones. Run as a program, it is predict.py with a blank model and no torch."""
 
 import sys
 import time
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
-from glimpse import following
 from glimpse.recognizer import Recognizer
 
 KEPT = {
@@ -52,5 +51,7 @@ class Slow:
 
 
 if __name__ == "__main__":
-    for row in following.follow(Blank(), Path(sys.argv[1]), 2.0, 0.5):
-        print(following.as_json(row))
+    import predict
+
+    sys.modules["glimpse.inference"] = SimpleNamespace(TorchRecognizer=lambda path: Blank())
+    predict.main()

@@ -46,10 +46,11 @@ def draw_over(recognizer: Recognizer, path: Path, least: float, drawn: Path | st
 
 
 def as_text(row: dict) -> str:
-    """A segment in one line for people."""
+    """A segment in one line for people, a clip's first one below its name."""
     words = f"{row['action']} {row['confidence']:.1%}"
     words = words if row["known"] else f"unknown (likeliest: {words})"
-    return f"{row['clip']}: {clock(row['start'])} to {clock(row['end'])}  {words}"
+    name = "" if row["start"] else f"{row['clip']}:\n"
+    return f"{name}{clock(row['start']):>9} to {clock(row['end']):>9}  {words}"
 
 
 def as_csv(row: dict) -> str:

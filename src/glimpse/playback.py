@@ -4,6 +4,7 @@ Unlike clips for training it is decoded in this process: frames are too many to 
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,8 @@ class Playback:
 
 
 def quiet() -> None:
-    """What OpenCV would write on stderr from now on goes nowhere: the reason is ours to give."""
+    """What OpenCV and FFmpeg would write on stderr goes nowhere: the reason is ours to give. Before either is used."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
