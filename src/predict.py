@@ -17,15 +17,13 @@ import csv
 import math
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 from glimpse import clips, following, isolation, live, store, video
-from glimpse.answers import as_json, as_row, as_text, columns, predict
+from glimpse.answers import answers, as_json, as_row, as_text, columns, progress
 from glimpse.camera import Camera
 from glimpse.files import whole
 from glimpse.recognizer import Recognizer
@@ -74,40 +72,21 @@ def seconds(text: str) -> float:
     return float(text)
 
 
-def answers(
-    recognizer: Recognizer, paths: list[Path], each: Callable[..., Iterator], workers: int, least: float
-) -> Iterator[tuple[dict | video.Unreadable, float]]:
-    """What the model says of files, in their order, from `workers` threads; and how long each is in seconds, or 0.
-
-    `each`: of `isolation.processes`.
-    """
-    work = partial(decode, candidates=recognizer.kept["candidates"], size=recognizer.kept["store_size"])
-
-    def answer(path: Path, stored: store.Stored | video.Unreadable) -> tuple[dict | video.Unreadable, float]:
-        if isinstance(stored, video.Unreadable):
-            return stored, 0.0
-        return predict(recognizer, path, stored, least), stored.seconds
-
-    with ThreadPoolExecutor(workers) as pool:
-        begun: deque[Future] = deque()
-        for path, stored in zip(paths, each(work, paths, video.Unreadable, 4 * workers), strict=True):
-            begun.append(pool.submit(answer, path, stored))
-            if len(begun) > workers:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-
-
 def answer_all(
     recognizer: Recognizer, paths: list[Path], each: Callable[..., Iterator], asked: argparse.Namespace, out: IO[str]
 ) -> int:
-    """Prints what the model says of files, as `asked` on the command line; returns how many are bad."""
+    """Prints what the model says of files, as `asked` on the command line; returns how many are bad.
+
+    `each`: of `isolation.processes`.
+    """
     least, usual, bad = recognizer.threshold(asked.error), recognizer.kept["seconds"], 0
     table = csv.writer(out, lineterminator="\n")
     if asked.csv:
         table.writerow(columns(recognizer.actions))
-    found = answers(recognizer, paths, each, asked.workers, least)
-    for path, (answer, length) in zip(paths, progress(found, len(paths), out), strict=True):
+    work = partial(decode, candidates=recognizer.kept["candidates"], size=recognizer.kept["store_size"])
+    decoded = zip(paths, each(work, paths, video.Unreadable, 4 * asked.workers), strict=True)
+    found = answers(recognizer, decoded, asked.workers, least)
+    for path, answer, length in found if out.isatty() or len(paths) < 2 else progress(found, len(paths)):
         if isinstance(answer, video.Unreadable):
             print(f"{path}: {answer}", file=sys.stderr)
             bad += 1
@@ -121,17 +100,6 @@ def answer_all(
         else:
             print(as_json(answer) if asked.json else as_text(answer, max(1, asked.top)), file=out, flush=True)
     return bad
-
-
-def progress(found: Iterator, count: int, out: IO[str]) -> Iterator:
-    """The same with a bar on the terminal, where there is one that the answers don't go to, and tqdm is installed."""
-    if out.isatty() or count < 2:
-        return found
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return found
-    return iter(tqdm(found, desc="predict", total=count, unit="clip", disable=None))
 
 
 def follow_all(recognizer: Recognizer, paths: list[Path], asked: argparse.Namespace, out: IO[str]) -> int:
@@ -212,6 +180,9 @@ def main() -> None:
         raise SystemExit(f"--overlay {asked.overlay}: takes one clip, and {len(paths)} were given")
     if not paths and asked.camera is None:
         raise SystemExit(f"{', '.join(asked.clips)}: no clips there")
+    for name, given in (("overlay", asked.overlay), ("out", asked.out)):
+        if given and any(os.path.exists(given) and path.exists() and path.samefile(given) for path in paths):
+            raise SystemExit(f"--{name} {given}: is one of the clips and would take its place: give another name")
     asked.workers = min(asked.workers or os.cpu_count() or 1, max(1, len(paths)))
     live_or_long = asked.camera is not None or asked.segments
     with isolation.processes(0 if live_or_long else asked.workers) as each:

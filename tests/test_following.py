@@ -175,6 +175,15 @@ def test_an_overlay_takes_one_clip(trained, monkeypatch, capsys):
         run_predict(monkeypatch, capsys, trained / "data/demo/wave", "--overlay", "x.mp4")
 
 
+def test_no_clip_is_replaced_by_what_is_written(tmp_path, monkeypatch, capsys):
+    clip = write_clip(tmp_path / "clip.avi", grey_levels(30))
+    content = clip.read_bytes()
+    for option in ("--overlay", "--out"):
+        with pytest.raises(SystemExit, match=f"{option} .*is one of the clips"):
+            run_predict(monkeypatch, capsys, clip, option, clip)
+    assert clip.read_bytes() == content
+
+
 def test_rows_stay_in_order_with_several_workers_and_a_file_is_written_whole(trained, tmp_path, monkeypatch, capsys):
     clips = sorted((trained / "data/demo/wave").iterdir())[:6]
     asked = [*clips, "--model", trained / "models/all10/model.pt", "--csv", "--out"]

@@ -83,6 +83,14 @@ def test_live_frames_that_come_late_are_fewer_and_windows_stay_as_long():
     assert all(time - 0.6 < one.end < time + 0.6 for time, one in zip(np.arange(2, 10, 0.5), told))
 
 
+def test_after_a_pause_as_long_as_a_window_nothing_seen_before_counts():
+    frame = np.zeros((64, 96, 3), np.uint8)
+    live = stream.Stream(Blank(), 2.0)
+    for time in (*np.arange(0, 1.5, 0.1), 60.0):
+        assert live.see(time, frame, frame) == []
+    assert live.now.frames == 1 and live.now.start == pytest.approx(59.8, abs=0.2)
+
+
 def test_the_frame_before_is_the_nearest_to_the_right_time():
     recent, frames = stream.Recent(), [np.full(1, number) for number in range(60)]
     before = [recent.add(number / 24, frame)[0] for number, frame in enumerate(frames)]

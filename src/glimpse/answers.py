@@ -1,11 +1,17 @@
 """What a model says of one clip: for programs as a dict, a row of a table, or JSON, and for people in a line."""
 
 import json
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from glimpse.belief import settled_after
 from glimpse.recognizer import Recognizer
 from glimpse.store import Stored
+from glimpse.video import Unreadable
+
+Answered = tuple[Path, dict | Unreadable, float]  # the file, its answer or why there is none, and seconds or 0: unknown
 
 
 def predict(recognizer: Recognizer, path: Path, stored: Stored, least: float) -> dict:
@@ -23,6 +29,35 @@ def predict(recognizer: Recognizer, path: Path, stored: Stored, least: float) ->
         "frames": len(beliefs),
         "probabilities": dict(ranked),
     }
+
+
+def answers(
+    recognizer: Recognizer, decoded: Iterable[tuple[Path, Stored | Unreadable]], workers: int, least: float
+) -> Iterator[Answered]:
+    """What the model says of files as they are decoded, in their order, from `workers` threads."""
+
+    def answer(path: Path, stored: Stored | Unreadable) -> Answered:
+        if isinstance(stored, Unreadable):
+            return path, stored, 0.0
+        return path, predict(recognizer, path, stored, least), stored.seconds
+
+    with ThreadPoolExecutor(workers) as pool:
+        begun: deque[Future] = deque()
+        for path, stored in decoded:
+            begun.append(pool.submit(answer, path, stored))
+            if len(begun) > workers:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+
+def progress(found: Iterator[Answered], count: int) -> Iterator[Answered]:
+    """The same with a bar on the terminal, if there is one, and tqdm."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return found
+    return iter(tqdm(found, desc="predict", total=count, unit="clip", disable=None))
 
 
 def as_text(answer: dict, top: int) -> str:

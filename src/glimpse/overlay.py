@@ -64,7 +64,8 @@ def drawn(frame: np.ndarray, stream: Stream, least: float, note: str = "") -> np
 def overlay(path: Path | str, playback: Playback, least: float) -> Iterator[Callable[[np.ndarray, Stream], None]]:
     """A function that draws frame after frame into a video at `path`, as large and as fast as the one played.
 
-    It appears when the block ends, whole, and not at all if the block fails. It has no sound.
+    It appears when the block ends, whole, and not at all if the block fails. It has no sound, and where a side has an
+    odd number of pixels, one less.
     """
     path, writer, count = Path(path), cv2.VideoWriter(), 0
 

@@ -85,11 +85,12 @@ class Stream:
         Live, `lasts` is 0: the frame stands for the last candidate that is due, those before it are missed, and so
         windows are told from fewer frames.
         """
-        missed = self._number(time - NEARLY)
-        first, end = (max(self._taken, missed), self._number(time + lasts - NEARLY)) if lasts else (missed - 1, missed)
+        late = self._number(time - NEARLY)  # candidates that were due before this frame was shown
+        due = range(late, self._number(time + lasts - NEARLY)) if lasts else range(late - 1, late)
         told = []
-        for number in range(max(self._taken, first), end):
-            told += self._candidate(number, frame, before)
+        for number in due:
+            if number >= self._taken:
+                told += self._candidate(number, frame, before)
         return told
 
     def _due(self, number: int) -> float:
@@ -110,13 +111,15 @@ class Stream:
         self._read = windows * len(self.positions) + int(np.searchsorted(self.positions, rest))
         if read == self._read:
             return []
+        if self._read - read >= len(self.positions):  # after a pause as long as a window, what was seen counts no more
+            self._begun, self._seen, self._carried = [], [], self._carried[:0]
         return self._step(shown(views, self.square, self.recognizer.look.size))
 
     def _step(self, look: np.ndarray) -> list[Belief]:
         """Reads a frame: another window begins with it. Returns those that have been read whole, and ends them."""
         number, use = self._read - 1, min(self.recognizer.use, len(self.positions))
         self._begun, self._seen = [*self._begun, number], [seen + 1 for seen in [*self._seen, 0]]
-        carried = np.concatenate([self._carried, np.zeros_like(self._carried, shape=(1, self.recognizer.memory))])
+        carried = np.concatenate([self._carried, np.zeros((1, self.recognizer.memory), np.float32)])
         probabilities, carried = self.recognizer.step(look, carried)
         told = []
         for begun, seen, row in zip(self._begun, self._seen, probabilities, strict=True):
