@@ -40,12 +40,12 @@ def write_clip(path: Path) -> None:
     writer.release()
 
 
-def load(path: str) -> Recognizer:
-    """A trained model, run by what its file is for."""
+def load(path: str, threads: int = 0) -> Recognizer:
+    """A trained model, run by what its file is for; `threads` of ONNX Runtime, 0: as many as it takes by itself."""
     if path.endswith(".onnx"):
         from glimpse.exported import OnnxRecognizer
 
-        return OnnxRecognizer(path)
+        return OnnxRecognizer(path, threads)
     from glimpse.inference import TorchRecognizer
 
     return TorchRecognizer(path)
@@ -151,7 +151,7 @@ def main() -> None:
                 {"decode": f"x{over:.2f} of the floor; wanted: x{FLOOR}", "file to answer": f"wanted: {ANSWER} ms"},
             )
         one_core()
-        recognizers = {path: load(path) for path in models}
+        recognizers = {path: load(path, threads=1) for path in models}
         told = [{path: following(one, clip) for path, one in recognizers.items()} for _ in rounds][1:]
         for path in models:
             print(f"\n{path}: a stream with windows of {WINDOW:g} s, on one core")
