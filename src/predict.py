@@ -120,10 +120,10 @@ def follow_all(recognizer: Recognizer, paths: list[Path], asked: argparse.Namesp
 
 def window(recognizer: Recognizer, asked: argparse.Namespace) -> float:
     """How long a window is, in seconds."""
-    seconds = asked.window or recognizer.kept["seconds"]
-    if not seconds:
+    length = asked.window or recognizer.kept["seconds"]
+    if not length:
         raise SystemExit(f"{asked.model}: doesn't say how long its clips were: add --window SECONDS")
-    return seconds
+    return length
 
 
 def run(recognizer: Recognizer, paths: list[Path], each: Callable[..., Iterator], asked: argparse.Namespace) -> int:
@@ -158,7 +158,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--error", type=share, default=0.1, help="share of wrong answers to accept, else unknown (0.1)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
-    form.add_argument("--csv", action="store_true", help="a table with a column for each action")
+    form.add_argument(
+        "--csv", action="store_true", help="a table: a column for each action, or with --segments a row for each"
+    )
     parser.add_argument("--out", metavar="FILE", help="write the answers there, all or nothing")
     parser.add_argument("--workers", type=count, help="clips decoded and looked at side by side (number of cores)")
     parser.add_argument("--segments", action="store_true", help="of long videos: which action from when to when")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -50,18 +51,16 @@ def in_words(stream: Stream, least: float) -> str:
 
 
 def screen() -> bool:
-    """Whether a window can be shown; it is opened then."""
+    """Whether a window can be shown. Another process tries, since the attempt may end the one that makes it."""
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return False  # trying would end the program
-    try:
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
-    except cv2.error:  # OpenCV without windows
         return False
-    return True
+    attempt = [sys.executable, "-c", f"import cv2; cv2.namedWindow({TITLE!r}, cv2.WINDOW_NORMAL)"]
+    return subprocess.run(attempt, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def in_window(stream: Stream, least: float) -> Callable[[Newest, str], bool]:
-    """Draws into the window; q, or closing it, ends."""
+    """Draws into a window; q, or closing it, ends."""
+    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
 
     def show(newest: Newest, rates: str) -> bool:
         cv2.imshow(TITLE, drawn(newest.frame, stream, least, rates))
