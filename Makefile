@@ -31,6 +31,7 @@ ablations: .venv/ready
 bench: .venv/ready
 	@pip install -q -r requirements-bench.txt
 	@python src/bench.py $(CLIPS)
+	@python src/latency.py
 
 # Linux and CUDA by default; for a CPU: make repro TORCH_INDEX=https://download.pytorch.org/whl/cpu
 .venv/ready: requirements.txt constraints.txt

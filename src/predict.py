@@ -1,23 +1,35 @@
-"""Tool: which action a clip shows. Run: python src/predict.py CLIP|FOLDER … [--model models/all10/model.pt]
+"""Tool: which action a clip shows; what happens when in a long video; what a camera sees.
+
+Run: python src/predict.py CLIP|FOLDER … [--model models/all10/model.pt] [--segments] [--overlay OUT.mp4]
+or:  python src/predict.py --camera 0
 
 Prints for each clip the likeliest actions with their probabilities, and after how many frames the answer settled; where
 the model is not sure enough to be wrong in no more than a share --error of its answers, "unknown". A file that can't be
 used is named on stderr, the others are done all the same, and the exit code is then 1.
 
-Another process decodes: it costs no time, since it starts while torch is imported, which it does without.
+Other processes decode clips: it costs no time to start them, since torch is imported meanwhile, which they do without.
+Long videos and cameras are followed frame by frame in this one.
 """
 
 import argparse
+import contextlib
 import csv
-import json
+import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import IO
 
-from glimpse import clips, isolation, store, video
-from glimpse.belief import settled_after
+from glimpse import clips, following, isolation, live, store, video
+from glimpse.answers import answers, as_json, as_row, as_text, columns, progress
+from glimpse.camera import Camera
+from glimpse.files import whole
 from glimpse.recognizer import Recognizer
+from glimpse.stream import Stream
+
+LONG = 3  # times the length of the clips it was trained on: one answer then says little
 
 
 def files_in(given: Iterable[str]) -> Iterator[Path]:
@@ -39,31 +51,6 @@ def decode(path: Path, candidates: int, size: int) -> store.Stored | video.Unrea
         return reason
 
 
-def predict(recognizer: Recognizer, path: Path, stored: store.Stored, least: float) -> dict:
-    """What the model says of a `Stored` clip: {clip, action, known, settled_after, frames, probabilities}.
-
-    `known`: whether its confidence is `least` or more.
-    """
-    beliefs = recognizer.believe(path.name, stored)
-    ranked = sorted(zip(recognizer.actions, beliefs[-1].tolist()), key=lambda pair: -pair[1])
-    return {
-        "clip": str(path),
-        "action": ranked[0][0],
-        "known": ranked[0][1] >= least,
-        "settled_after": settled_after(beliefs),
-        "frames": len(beliefs),
-        "probabilities": dict(ranked),
-    }
-
-
-def as_text(answer: dict, top: int) -> str:
-    """One line for people."""
-    likeliest = list(answer["probabilities"].items())[:top]
-    words = ", ".join(f"{action} {probability:.1%}" for action, probability in likeliest)
-    words = words if answer["known"] else f"unknown (likeliest: {words})"
-    return f"{answer['clip']}: {words}; settled after {answer['settled_after']} of {answer['frames']} frames"
-
-
 def share(text: str) -> float:
     """A share between 0 and 1, from the command line."""
     if not 0 < float(text) < 1:
@@ -71,57 +58,148 @@ def share(text: str) -> float:
     return float(text)
 
 
+def count(text: str) -> int:
+    """A number from 1 on, from the command line."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A length of time, from the command line."""
+    if not 0 < float(text) < math.inf:
+        raise ValueError
+    return float(text)
+
+
 def answer_all(
-    recognizer: Recognizer, paths: list[Path], each: Callable[..., Iterator], asked: argparse.Namespace
-) -> tuple[int, int]:
-    """Prints what the model says of files, as `asked` on the command line; returns how many are bad and how many not.
+    recognizer: Recognizer, paths: list[Path], each: Callable[..., Iterator], asked: argparse.Namespace, out: IO[str]
+) -> int:
+    """Prints what the model says of files, as `asked` on the command line; returns how many are bad.
 
     `each`: of `isolation.processes`.
     """
-    least = recognizer.threshold(asked.error)
-    table = csv.writer(sys.stdout, lineterminator="\n")
+    least, usual, bad = recognizer.threshold(asked.error), recognizer.kept["seconds"], 0
+    table = csv.writer(out, lineterminator="\n")
     if asked.csv:
-        chances = [f"p({name})" for name in recognizer.actions]
-        table.writerow(["clip", "action", "known", "settled_after", "frames", *chances])
-    bad = 0
+        table.writerow(columns(recognizer.actions))
     work = partial(decode, candidates=recognizer.kept["candidates"], size=recognizer.kept["store_size"])
-    for path, stored in zip(paths, each(work, paths, video.Unreadable, 4), strict=True):
-        if isinstance(stored, video.Unreadable):
-            print(f"{path}: {stored}", file=sys.stderr)
+    decoded = zip(paths, each(work, paths, video.Unreadable, 4 * asked.workers), strict=True)
+    found = answers(recognizer, decoded, asked.workers, least)
+    for path, answer, length in found if out.isatty() or len(paths) < 2 else progress(found, len(paths)):
+        if isinstance(answer, video.Unreadable):
+            print(f"{path}: {answer}", file=sys.stderr)
             bad += 1
             continue
-        answer = predict(recognizer, path, stored, least)
+        if length > LONG * usual > 0:
+            hint = f"is {length:.0f} s long, and the model knows clips of {usual:.1f} s"
+            print(f"{path}: {hint}: --segments says what happens when", file=sys.stderr)
+            usual = 0.0  # said once
         if asked.csv:
-            chances = [f"{answer['probabilities'][name]:.6f}" for name in recognizer.actions]
-            known = "yes" if answer["known"] else "unknown"
-            table.writerow(
-                [answer["clip"], answer["action"], known, answer["settled_after"], answer["frames"], *chances]
-            )
-        elif asked.json:
-            print(json.dumps(answer, ensure_ascii=False), flush=True)
+            table.writerow(as_row(answer, recognizer.actions))
         else:
-            print(as_text(answer, max(1, asked.top)), flush=True)
-    return bad, len(paths) - bad
+            print(as_json(answer) if asked.json else as_text(answer, max(1, asked.top)), file=out, flush=True)
+    return bad
 
 
-def main() -> None:
+def follow_all(recognizer: Recognizer, paths: list[Path], asked: argparse.Namespace, out: IO[str]) -> int:
+    """Prints the segments of videos, as `asked` on the command line; returns how many are bad."""
+    length, least, bad = window(recognizer, asked), recognizer.threshold(asked.error), 0
+    in_words = following.as_csv if asked.csv else following.as_json if asked.json else following.as_text
+    if asked.csv:
+        print(*following.COLUMNS, sep=",", file=out)
+    for path in paths:
+        try:
+            for row in following.follow(recognizer, path, length, least, asked.overlay):
+                print(in_words(row), file=out, flush=True)
+        except video.Unreadable as reason:
+            print(f"{path}: {reason}", file=sys.stderr)
+            bad += 1
+    return bad
+
+
+def window(recognizer: Recognizer, asked: argparse.Namespace) -> float:
+    """How long a window is, in seconds."""
+    length = asked.window or recognizer.kept["seconds"]
+    if not length:
+        raise SystemExit(f"{asked.model}: doesn't say how long its clips were: add --window SECONDS")
+    return length
+
+
+def run(recognizer: Recognizer, paths: list[Path], each: Callable[..., Iterator], asked: argparse.Namespace) -> int:
+    """What is `asked` on the command line, of files; returns how many are bad."""
+    with whole(asked.out) if asked.out else contextlib.nullcontext(sys.stdout) as out:
+        if asked.segments:
+            return follow_all(recognizer, paths, asked, out)
+        bad = answer_all(recognizer, paths, each, asked, out)
+    if asked.overlay and not bad:
+        try:
+            following.draw_over(recognizer, paths[0], recognizer.threshold(asked.error), asked.overlay)
+        except video.Unreadable as reason:
+            raise SystemExit(f"{paths[0]}: {reason}") from None
+    return bad
+
+
+def watch(recognizer: Recognizer, asked: argparse.Namespace) -> None:
+    """Follows a camera until it ends, or somebody ends it."""
+    stream = Stream(recognizer, window(recognizer, asked))
+    try:
+        live.run(Camera(asked.camera), stream, recognizer.threshold(asked.error))
+    except video.Unreadable as reason:
+        raise SystemExit(f"camera {asked.camera}: {reason}") from None
+
+
+def arguments() -> argparse.Namespace:
+    """What is asked on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", nargs="+", metavar="CLIP|FOLDER")
+    parser.add_argument("clips", nargs="*", metavar="CLIP|FOLDER")
     parser.add_argument("--model", default="models/all10/model.pt")
     parser.add_argument("--top", type=int, default=3, help="actions shown per clip")
     parser.add_argument("--error", type=share, default=0.1, help="share of wrong answers to accept, else unknown (0.1)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
-    form.add_argument("--csv", action="store_true", help="a table with a column for each action")
+    form.add_argument(
+        "--csv", action="store_true", help="a table: a column for each action, or with --segments a row for each"
+    )
+    parser.add_argument("--out", metavar="FILE", help="write the answers there, all or nothing")
+    parser.add_argument("--workers", type=count, help="clips decoded and looked at side by side (number of cores)")
+    parser.add_argument("--segments", action="store_true", help="of long videos: which action from when to when")
+    parser.add_argument("--window", type=seconds, help="seconds told at a time (length of the clips trained on)")
+    parser.add_argument("--overlay", metavar="OUT.mp4", help="write the video with what is believed drawn into it")
+    parser.add_argument("--camera", metavar="N", help="follow a camera, live, by its number; or a file played as one")
     asked = parser.parse_args()
-    with isolation.processes(1) as each:
-        from glimpse.inference import TorchRecognizer  # here, after the process has started
+    if bool(asked.clips) == (asked.camera is not None):
+        parser.error("expected clips or folders, or --camera N")
+    if asked.camera is not None and (asked.out or asked.csv or asked.json or asked.overlay or asked.segments):
+        parser.error("--camera goes with --model, --error and --window alone")
+    return asked
 
-        bad, done = answer_all(TorchRecognizer(asked.model), list(files_in(asked.clips)), each, asked)
-    if not done + bad:
+
+def main() -> None:
+    asked = arguments()
+    paths = list(files_in(asked.clips))
+    if asked.overlay and len(paths) > 1:
+        raise SystemExit(f"--overlay {asked.overlay}: takes one clip, and {len(paths)} were given")
+    if not paths and asked.camera is None:
         raise SystemExit(f"{', '.join(asked.clips)}: no clips there")
+    for name, given in (("overlay", asked.overlay), ("out", asked.out)):
+        if given and any(os.path.exists(given) and path.exists() and path.samefile(given) for path in paths):
+            raise SystemExit(f"--{name} {given}: is one of the clips and would take its place: give another name")
+    asked.workers = min(asked.workers or os.cpu_count() or 1, max(1, len(paths)))
+    live_or_long = asked.camera is not None or asked.segments
+    with isolation.processes(0 if live_or_long else asked.workers) as each:
+        from glimpse.inference import TorchRecognizer  # here, after the processes have started
+
+        recognizer = TorchRecognizer(asked.model)
+        if asked.camera is not None:
+            return watch(recognizer, asked)
+        try:
+            bad = run(recognizer, paths, each, asked)
+        except BrokenPipeError:  # nobody reads on, as after `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
     if bad:
-        raise SystemExit(f"predict: {bad} of {done + bad} files could not be used, named above")
+        raise SystemExit(f"predict: {bad} of {len(paths)} files could not be used, named above")
 
 
 if __name__ == "__main__":

@@ -55,15 +55,15 @@ def test_frames_are_spread_over_what_can_be_decoded_whatever_the_file_states(tmp
     levels = grey_levels(30)
     path = write_clip(tmp_path / "clip.avi", levels)
     opened = []
-    monkeypatch.setattr(video, "_open", lambda path: opened.append(path) or WrongCount(path, stated))
+    monkeypatch.setattr(video, "open_reader", lambda path: opened.append(path) or WrongCount(path, stated))
     clip = video.read_clip(path, 10, 32)
     assert clip.frames == 30 and len(opened) == 2
     assert abs(seen_levels(clip.candidates) - levels[evenly(30, 10)]).max() < 2
 
 
 def test_a_clip_whose_count_is_right_is_decoded_once(tmp_path, monkeypatch):
-    opened, real = [], video._open
-    monkeypatch.setattr(video, "_open", lambda path: opened.append(path) or real(path))
+    opened, real = [], video.open_reader
+    monkeypatch.setattr(video, "open_reader", lambda path: opened.append(path) or real(path))
     video.read_clip(write_clip(tmp_path / "clip.avi", grey_levels(30)), 10, 32)
     assert len(opened) == 1
 

@@ -254,8 +254,8 @@ def test_a_number_of_frames_that_cant_be_true_says_nothing(tmp_path, monkeypatch
         def __getattr__(self, name):
             return getattr(self.reader, name)
 
-    real = video._open
-    monkeypatch.setattr(video, "_open", lambda path: Stated(real(path)))
+    real = video.open_reader
+    monkeypatch.setattr(video, "open_reader", lambda path: Stated(real(path)))
     assert video.read_clip(write_clip(tmp_path / "clip.avi", grey_levels(30)), 5, 32).stated == known
 
 

@@ -41,36 +41,43 @@ def clean_look(stored: Stored, look: Look, positions: Collection[int] | None = N
     The square in the middle, or around what moves; enlarged where it has fewer than `look.size` pixels.
     """
     pictures, squares = pictures_of(stored, look, positions)
-    shown = [
-        [cut(picture, square, look.size) for picture in views] for views, square in zip(pictures, squares, strict=True)
-    ]
-    return np.array(shown)[..., ::-1].copy()
+    return np.stack([shown(views, square, look.size) for views, square in zip(pictures, squares, strict=True)])
+
+
+def shown(views: list[np.ndarray], square: Square, size: int) -> np.ndarray:
+    """What the backbone sees of one frame: the square of its views, BGR, as uint8 RGB (views, size, size, 3)."""
+    return np.array([cut(picture, square, size) for picture in views])[..., ::-1].copy()
 
 
 def pictures_of(
-    stored: Stored, look: Look, positions: Collection[int] | None = None
+    stored: Stored, look: Look, positions: Collection[int] | None = None, last: Square | None = None
 ) -> tuple[list[list[np.ndarray]], list[Square]]:
-    """The frames at `positions` with their changes, BGR [(frame, change)], and the square of each: [(x, y, side)]."""
+    """The frames at `positions` with their changes, BGR [(frame, change)], and the square of each: [(x, y, side)].
+
+    `last`: as in `follow`.
+    """
     positions = range(len(stored.jpegs)) if positions is None else positions
     frames = [from_jpeg(stored.jpegs[position]) for position in positions]
     if not (look.follow or look.change):
         return [[frame] for frame in frames], [_middle(frame) for frame in frames]
     changes = [from_jpeg(change) for change in stored.changes[: max(positions) + 1]]
-    squares = follow(changes) if look.follow else [_middle(change) for change in changes]
+    squares = follow(changes, last) if look.follow else [_middle(change) for change in changes]
     pictures = [[frame, changes[p]] if look.change else [frame] for frame, p in zip(frames, positions, strict=True)]
     return pictures, [squares[position] for position in positions]
 
 
-def follow(changes: Iterable[np.ndarray]) -> list[Square]:
+def follow(changes: Iterable[np.ndarray], last: Square | None = None) -> list[Square]:
     """The square around what moves, candidate by candidate, from changes BGR: [(x, y, side)], its middle and side.
 
-    It goes forward only: what it shows of a candidate follows from this one and those before it.
+    It goes forward only: what it shows of a candidate follows from this one and those before it; `last` is the square
+    of the candidate before the first one, where there was one.
     """
-    squares: list[np.ndarray] = []
+    squares: list[Square] = []
     for change in changes:
         found = np.array(_moving(change))
-        squares.append(found if not squares else STEADY * squares[-1] + (1 - STEADY) * found)
-    return [tuple(square) for square in squares]
+        last = tuple(found if last is None else STEADY * np.array(last) + (1 - STEADY) * found)
+        squares.append(last)
+    return squares
 
 
 def _moving(change: np.ndarray) -> Square:

@@ -31,6 +31,7 @@ class Stored:
 
     jpegs: list[bytes]
     changes: list[bytes]
+    seconds: float = 0.0  # how long the clip is; 0.0: not known, as of one in a shard
 
     @classmethod
     def of(cls, pictures: list[bytes]) -> Self:
@@ -40,7 +41,8 @@ class Stored:
     @classmethod
     def encode(cls, clip: Any) -> Self:
         """From a `Clip` as it was decoded."""
-        return cls([*map(to_jpeg, clip.candidates)], [*map(to_jpeg, clip.changes)])
+        seconds = clip.frames / clip.fps if clip.fps else 0.0
+        return cls([*map(to_jpeg, clip.candidates)], [*map(to_jpeg, clip.changes)], seconds)
 
     @property
     def pictures(self) -> list[bytes]:

@@ -77,7 +77,7 @@ def check_file(path: Path | str) -> None:
 
 
 def _read(path: Path | str, wanted: int, size: int) -> Clip:
-    reader = _open(path)
+    reader = open_reader(path)
     stated, fps = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)), reader.get(cv2.CAP_PROP_FPS)
     fps = fps if 0 < fps < 1000 else 0.0
     gap = max(1, round(BEFORE * fps)) if fps else BEFORE_FRAMES
@@ -90,7 +90,7 @@ def _read(path: Path | str, wanted: int, size: int) -> Clip:
         raise Unreadable("only one frame could be decoded")
     if frames != stated:
         plan = evenly(frames, wanted)
-        kept, again = _grab_all(_open(path), plan, gap, size)
+        kept, again = _grab_all(open_reader(path), plan, gap, size)
         if again != frames:
             raise Unreadable(f"decodes differently each time: {frames} frames, then {again}")
     (height, width), _, _ = kept[plan[0]]
@@ -106,8 +106,8 @@ def _read(path: Path | str, wanted: int, size: int) -> Clip:
     return Clip(candidates, changes, frames, stated, round(fps, 3), width, height)
 
 
-def _open(path: Path | str) -> cv2.VideoCapture:
-    """An OpenCV reader of the file; one decoding thread, since clips are decoded side by side."""
+def open_reader(path: Path | str) -> cv2.VideoCapture:
+    """An OpenCV reader of the file; one decoding thread, since clips are decoded side by side. Raises Unreadable."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not reader.isOpened():
@@ -128,6 +128,11 @@ def _in_words(letters: bytes) -> str:
     return f" ({letters.decode()})" if letters.isalnum() else ""
 
 
+def difference(frame: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """What a frame differs by from one before, both BGR, around STILL."""
+    return cv2.addWeighted(frame, 1, before, -1, STILL)
+
+
 def _grab_all(reader: cv2.VideoCapture, plan: np.ndarray, gap: int, size: int) -> tuple[dict[int, Kept], int]:
     """What is at the planned positions, and how many frames there are."""
     wanted, before = set(plan.tolist()), {max(0, position - gap) for position in plan.tolist()}
@@ -142,7 +147,7 @@ def _grab_all(reader: cv2.VideoCapture, plan: np.ndarray, gap: int, size: int) -
             if count in before:
                 earlier[count] = frame
             if count in wanted:
-                change = cv2.addWeighted(frame, 1, earlier.get(max(0, count - gap), frame), -1, STILL)
+                change = difference(frame, earlier.get(max(0, count - gap), frame))
                 kept[count] = frame.shape[:2], cover(frame, size), cover(change, size)
             earlier.pop(count - gap, None)
         count += 1
