@@ -40,6 +40,14 @@ def figures(path: str, words: Sequence[str], numbers: Sequence[str]) -> pd.DataF
     return table
 
 
+def lines_of(path: str) -> list[str]:
+    """The lines of a text that an earlier stage wrote."""
+    try:
+        return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(f"{path}: can't be read ({type(error).__name__}): run `dvc repro` to make it") from None
+
+
 def bounds(*names: str) -> list[str]:
     """The columns of figures with their intervals."""
     return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
@@ -51,9 +59,8 @@ def scores_of(table: pd.DataFrame) -> dict[str, dict[str, dict]]:
             for name, held in table.groupby("approach")}  # fmt: skip
 
 
-def early_chart(names: Sequence[str]) -> Markup:
-    """Accuracy against frames seen, from metrics/early.csv."""
-    table = figures("metrics/early.csv", [], ["frames", "seen", *bounds(*names)])
+def early_chart(table: pd.DataFrame, names: Sequence[str]) -> Markup:
+    """Accuracy against frames seen, from the table of the early curve."""
     lines = []
     for name in names:
         rows = list(zip(table["frames"], table[name], table["seen"], table[f"{name}_low"], table[f"{name}_high"]))
@@ -168,8 +175,8 @@ def main() -> None:
         "settings": flat(settings),
         "error": settings.evaluate.error,
     }
-    with open("metrics/summary.txt", encoding="utf-8") as file:
-        summary = [line.strip() for line in file]
+    curve = figures("metrics/early.csv", [], ["frames", "seen", *bounds(*names)])
+    summary = lines_of("metrics/summary.txt")
     frames, strips = Frames("data/frames"), {}
     for name in names:
         strips[name] = strips_of(recognizers[name], answers[name], frames, *(n * (1 + same) for n in (MISTAKES, HITS)))
@@ -178,7 +185,8 @@ def main() -> None:
         **known,
         card=render("card.md.jinja", **known),
         summary=[line for line in summary if line != "no alarm" and not line.startswith("ALARM: ")],
-        early=early_chart(names),
+        early=early_chart(curve, names),
+        curve=curve.to_dict("records"),
         reliability=reliability_chart(names),
         selective=selective_chart(names),
         confusions={name: confusion(table, actions) for name, table in answers.items()},

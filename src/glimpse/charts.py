@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDE, HIGH = 480, 300  # of a chart
-LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 48  # what is left around the plot for words
+LEFT, RIGHT, TOP, BOTTOM = 70, 26, 14, 48  # what is left around the plot for words
 LARGEST = 9.0  # radius of the largest point
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # marked on an axis of shares
 

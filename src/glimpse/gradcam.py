@@ -15,7 +15,7 @@ from glimpse.looks import clean_look, inside, pictures_of
 from glimpse.model import Network
 from glimpse.store import Stored
 
-STRENGTH = 0.6  # how far the hottest spot hides the frame under it
+STRENGTH = 0.7  # how far the hottest spot hides the frame under it
 
 
 def heat(
@@ -65,5 +65,5 @@ def _laid(spoke: np.ndarray, frame: np.ndarray, square: tuple[float, float, floa
 def overlaid(frame: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """A BGR frame with its heat, 0 to 1, laid over it: the hotter, the brighter, and the less of the frame is seen."""
     colours = cv2.applyColorMap(np.round(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    share = STRENGTH * heat[..., None]
+    share = STRENGTH * np.sqrt(heat[..., None])
     return np.round(frame * (1 - share) + colours * share).astype(np.uint8)
