@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from glimpse.charts import Axis, Line, chart, shares
 from glimpse.files import whole
-from glimpse.health import holdings, listed, sizes
+from glimpse.health import holdings, listed, sizes, torn
 from glimpse.inference import TorchRecognizer
 from glimpse.leaks import COLUMNS, straddling
 from glimpse.page import render
@@ -172,6 +172,7 @@ def main() -> None:
         "alarms": read_table("metrics/alarms.csv", ["sentence"])["sentence"].tolist(),
         "recalls": figures("metrics/recall.csv", ["action"], ["clips", *bounds(*names)]).to_dict("records"),
         "holdings": holdings(clips, split),
+        "torn": torn(split),
         "settings": flat(settings),
         "error": settings.evaluate.error,
     }

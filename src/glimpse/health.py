@@ -42,6 +42,11 @@ def holdings(clips: pd.DataFrame, split: pd.DataFrame) -> list[dict]:
     return rows
 
 
+def torn(split: pd.DataFrame) -> int:
+    """How many groups stand in more than one part, as official lists may have it: from clip, action, group, part."""
+    return int((split[split["part"] != ""].groupby("group")["part"].nunique() > 1).sum())
+
+
 def sizes(clips: pd.DataFrame) -> list[tuple[str, int]]:
     """The picture sizes of the clips and how many have each, the most frequent first."""
     counts = (clips["width"] + " x " + clips["height"]).value_counts()
