@@ -95,10 +95,9 @@ def selective_chart(names: Sequence[str]) -> Markup:
     for name in names:
         table = figures(f"metrics/selective-{name}.csv", [], ["answered", "accuracy", "threshold"])
         said = "{}: the surest {:.0%} (from {:.3f} on), {:.3f} of them right"
-        rows = list(zip(table["answered"], table["accuracy"], table["threshold"]))
-        lines.append(
-            Line(name, [(share, right, said.format(name, share, least, right)) for share, right, least in rows])
-        )
+        rows = zip(table["answered"], table["accuracy"], table["threshold"])
+        points = [(share, right, said.format(name, share, least, right)) for share, right, least in rows]
+        lines.append(Line(name, points))
     ends = ", ".join(f"{line.name} {line.points[0][1]:.3f} to {line.points[-1][1]:.3f}" for line in lines)
     told = f"Accuracy of the surest clips, from the fewest to all: {ends}"
     return chart(lines, Axis("share of clips answered, the surest first", shares()), "accuracy of those", told)
@@ -114,21 +113,18 @@ def strips_of(
     recognizer: TorchRecognizer, answers: pd.DataFrame, frames: Frames, mistakes: int, hits: int
 ) -> tuple[list[Strip], list[Strip]]:
     """The strips of an approach: its worst mistakes, and its least sure hits."""
-    worst, least = worth_a_look(answers, mistakes, hits)
-    made = [
-        [strip(recognizer, frames.stored(row["clip"]), row) for _, row in rows.iterrows()] for rows in (worst, least)
-    ]
-    return made[0], made[1]
+    worst, least = (
+        [strip(recognizer, frames.stored(row["clip"]), row) for _, row in rows.iterrows()]
+        for rows in worth_a_look(answers, mistakes, hits)
+    )
+    return worst, least
 
 
 def made_with(recognizer: TorchRecognizer) -> dict[str, object]:
     """What a model's file tells of how it was made."""
     kept, best = recognizer.kept, recognizer.kept["best"]
     told = {"frames read": f"{recognizer.use} of {kept['frames']}", "best epoch": best["epoch"]}
-    told |= {
-        "accuracy on val in that epoch": f"{best['val_accuracy']:.3f}",
-        "temperature": f"{kept['temperature']:.3f}",
-    }
+    told |= {"val accuracy in that epoch": f"{best['val_accuracy']:.3f}", "temperature": f"{kept['temperature']:.3f}"}
     told |= {"reader": f"{kept['temporal']['kind']}, {kept['temporal']['hidden']} wide", "blocks tuned": kept["tune"]}
     told |= {"median length of its clips": f"{kept['seconds']:g} s" if kept["seconds"] else "unknown"}
     return told | {f"{name} version": version for name, version in kept["versions"].items()}
@@ -138,9 +134,8 @@ def flat(settings: SimpleNamespace) -> dict[str, str]:
     """The settings by their full names, as YAML writes them; without split.lists, which is a path."""
     told: dict[str, str] = {}
     for name, value in vars(settings).items():
-        below = (
-            {f"{name}.{key}": of for key, of in vars(value).items()} if hasattr(value, "__dict__") else {name: value}
-        )
+        group = isinstance(value, SimpleNamespace)
+        below = {f"{name}.{key}": of for key, of in vars(value).items()} if group else {name: value}
         told |= {key: shown(of) for key, of in below.items() if key != "split.lists"}
     return told
 

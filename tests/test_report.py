@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 import report
 from glimpse import model
@@ -245,6 +246,11 @@ def test_a_table_with_words_for_figures_is_refused_in_one_line(copied, stage, ta
     with pytest.raises(SystemExit, match=f"{path}: its column .* has something else than figures") as stop:
         stage(copied, "report")
     assert len(str(stop.value).splitlines()) == 1 and not (copied / "metrics/report.html").exists()
+
+
+def test_make_repro_ends_with_the_reports_path():
+    target = (ROOT / "Makefile").read_text().partition("repro:")[2].partition("\n\n")[0]
+    assert target.splitlines()[-1].rstrip('"').endswith("/metrics/report.html")
 
 
 def test_a_chart_of_one_point_and_an_odd_name_is_sound():
