@@ -249,7 +249,7 @@ def test_a_table_with_words_for_figures_is_refused_in_one_line(copied, stage, ta
 
 
 def test_make_repro_ends_with_the_reports_path():
-    target = (ROOT / "Makefile").read_text().partition("repro:")[2].partition("\n\n")[0]
+    target = (ROOT / "Makefile").read_text().partition("\nrepro:")[2].partition("\n\n")[0]
     assert target.splitlines()[-1].rstrip('"').endswith("/metrics/report.html")
 
 
