@@ -43,7 +43,7 @@ class TorchRecognizer(Recognizer):
     def believe_looks(self, looks: np.ndarray) -> np.ndarray:
         if not self.tuned:
             return self.believe_features(seen(self._see, looks)[None])[0]
-        network, device = self._network
+        network, device = self.network
         few = Network(network.backbones[: len(looks)], network.temporal)  # untied and shown fewer frames
         with torch.inference_mode(), mixed_precision(device, self.kept["precision"]):
             logits = few(torch.from_numpy(looks)[None].to(device))[0].float()
@@ -53,7 +53,7 @@ class TorchRecognizer(Recognizer):
     def step(self, look: np.ndarray, carried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         before = torch.from_numpy(carried)
         if self.tuned:
-            network, device = self._network
+            network, device = self.network
             with mixed_precision(device, self.kept["precision"]):
                 logits, after = network.step(torch.from_numpy(look).to(device), before.to(device))
         else:
@@ -89,7 +89,8 @@ class TorchRecognizer(Recognizer):
         return frozen(load_backbone(self.kept["backbones"][0]), pick_device(), self.kept["precision"])
 
     @cached_property
-    def _network(self) -> tuple[Network, torch.device]:
-        """The tuned network, and where it runs."""
-        network, device = Network(map(load_backbone, self.kept["backbones"]), self.temporal).eval(), pick_device()
+    def network(self) -> tuple[Network, torch.device]:
+        """The whole network, and where it runs: a frozen one on the CPU, where its features are read."""
+        network = Network(map(load_backbone, self.kept["backbones"]), self.temporal).eval()
+        device = pick_device() if self.tuned else torch.device("cpu")
         return network.to(device).to(memory_format=torch.channels_last), device
