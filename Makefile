@@ -26,6 +26,10 @@ lint: .venv/ready
 study: .venv/ready
 	@dvc repro metrics/dvc.yaml
 
+export: .venv/ready
+	@pip install -q -r requirements-app.txt
+	@dvc repro models/dvc.yaml
+
 ablations: .venv/ready
 	@python src/ablate.py $(CLIPS) --folds $(FOLDS)
 
@@ -41,4 +45,4 @@ bench: .venv/ready
 	.venv/bin/pip install -r requirements.txt
 	touch $@
 
-.PHONY: repro test test-slow torture lint study ablations bench
+.PHONY: repro test test-slow torture lint study export ablations bench

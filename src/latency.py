@@ -20,6 +20,7 @@ import numpy as np
 
 from glimpse import looks, store, video
 from glimpse.figure import ACTIONS, draw_clip, make_actor
+from glimpse.opening import opened
 from glimpse.playback import Playback, quiet
 from glimpse.recognizer import Recognizer
 from glimpse.stream import Recent, Stream
@@ -38,17 +39,6 @@ def write_clip(path: Path) -> None:
     for frame in drawn[: SECONDS * FPS]:
         writer.write(cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
     writer.release()
-
-
-def load(path: str, threads: int = 0) -> Recognizer:
-    """A trained model, run by what its file is for; `threads` of ONNX Runtime, 0: as many as it takes by itself."""
-    if path.endswith(".onnx"):
-        from glimpse.exported import OnnxRecognizer
-
-        return OnnxRecognizer(path, threads)
-    from glimpse.inference import TorchRecognizer
-
-    return TorchRecognizer(path)
 
 
 def one_core() -> None:
@@ -140,7 +130,7 @@ def main() -> None:
         print(
             f"a clip of {SECONDS} s, {WIDTH}x{HEIGHT}, {FPS} frames/s; {os.cpu_count()} cores; OpenCV {cv2.__version__}"
         )
-        recognizers = {path: load(path) for path in models}
+        recognizers = {path: opened(path) for path in models}
         told = [{path: file_to_answer(one, clip) for path, one in recognizers.items()} for _ in rounds][1:]
         for path in models:
             rows = [each[path] for each in told]
@@ -151,7 +141,7 @@ def main() -> None:
                 {"decode": f"x{over:.2f} of the floor; wanted: x{FLOOR}", "file to answer": f"wanted: {ANSWER} ms"},
             )
         one_core()
-        recognizers = {path: load(path, threads=1) for path in models}
+        recognizers = {path: opened(path, threads=1) for path in models}
         told = [{path: following(one, clip) for path, one in recognizers.items()} for _ in rounds][1:]
         for path in models:
             print(f"\n{path}: a stream with windows of {WINDOW:g} s, on one core")

@@ -26,6 +26,7 @@ from glimpse import clips, following, isolation, live, store, video
 from glimpse.answers import answers, as_json, as_row, as_text, columns, progress
 from glimpse.camera import Camera
 from glimpse.files import whole
+from glimpse.opening import opened
 from glimpse.recognizer import Recognizer
 from glimpse.stream import Stream
 
@@ -154,6 +155,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", nargs="*", metavar="CLIP|FOLDER")
     parser.add_argument("--model", default="models/all10/model.pt")
+    parser.add_argument("--onnx", action="store_true", help="the exported model.onnx beside it: needs no torch")
     parser.add_argument("--top", type=int, default=3, help="actions shown per clip")
     parser.add_argument("--error", type=share, default=0.1, help="share of wrong answers to accept, else unknown (0.1)")
     form = parser.add_mutually_exclusive_group()
@@ -168,6 +170,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--overlay", metavar="OUT.mp4", help="write the video with what is believed drawn into it")
     parser.add_argument("--camera", metavar="N", help="follow a camera, live, by its number; or a file played as one")
     asked = parser.parse_args()
+    if asked.onnx:
+        asked.model = str(Path(asked.model).with_suffix(".onnx"))
     if bool(asked.clips) == (asked.camera is not None):
         parser.error("expected clips or folders, or --camera N")
     if asked.camera is not None and (asked.out or asked.csv or asked.json or asked.overlay or asked.segments):
@@ -188,9 +192,9 @@ def main() -> None:
     asked.workers = min(asked.workers or os.cpu_count() or 1, max(1, len(paths)))
     live_or_long = asked.camera is not None or asked.segments
     with isolation.processes(0 if live_or_long else asked.workers) as each:
-        from glimpse.inference import TorchRecognizer  # here, after the processes have started
-
-        recognizer = TorchRecognizer(asked.model)
+        recognizer = opened(
+            asked.model, threads=1 if asked.workers > 1 else 0
+        )  # here, after the processes have started
         if asked.camera is not None:
             return watch(recognizer, asked)
         try:

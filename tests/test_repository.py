@@ -12,7 +12,7 @@ from glimpse.settings import ALLOWED
 
 SRC = ROOT / "src"
 BESIDE = [path for path in (SRC / "glimpse").iterdir() if path.is_file() and path.suffix != ".py"]  # templates
-STAGES = {name: stage for file in ("dvc.yaml", "data/dvc.yaml", "metrics/dvc.yaml")
+STAGES = {name: stage for file in ("dvc.yaml", "data/dvc.yaml", "metrics/dvc.yaml", "models/dvc.yaml")
           for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()}  # fmt: skip
 
 

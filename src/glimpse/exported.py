@@ -42,7 +42,7 @@ class OnnxRecognizer(Recognizer):
     def _open(self, path: Path) -> onnxruntime.InferenceSession:
         """A session for an exported model; a file that is missing or damaged ends the program with one line."""
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = self.threads, 3
+        options.intra_op_num_threads, options.log_severity_level = self.threads, 4
         try:
             content = path.read_bytes()
         except OSError as error:

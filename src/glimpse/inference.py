@@ -38,7 +38,7 @@ class TorchRecognizer(Recognizer):
 
     @property
     def memory(self) -> int:
-        return self._network[0].memory if self.tuned else sum(self.temporal.carried.values())
+        return self.network[0].memory if self.tuned else sum(self.temporal.carried.values())
 
     def believe_looks(self, looks: np.ndarray) -> np.ndarray:
         if not self.tuned:
