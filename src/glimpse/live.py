@@ -60,6 +60,7 @@ def screen() -> bool:
 
 def in_window(stream: Stream, least: float) -> Callable[[Newest, str], bool]:
     """Draws into a window; q, or closing it, ends."""
+    os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")  # about fonts, which no letter here is drawn with
     cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
 
     def show(newest: Newest, rates: str) -> bool:
