@@ -14,6 +14,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -94,7 +95,7 @@ def main() -> None:
         "versions": versions(),
     }
     contents |= {"seed": s.seed, "candidates": s.candidates, "store_size": s.store_size, "frames": s.frames}
-    contents |= {"seconds": typical_seconds(read_table("data/clips.csv", ["frames", "fps"]).iloc[train.rows])}
+    contents |= {"seconds": typical_seconds(read_table("data/clips.csv", ["seconds"]).iloc[train.rows])}
     contents |= {"draw": s.draw, "tune": s.model.tune, "precision": s.features.precision}
     save(f"models/{approach}/model.pt", contents)
     write_table(f"models/{approach}/history.csv", pd.DataFrame(rows).round(6))
@@ -104,10 +105,9 @@ def main() -> None:
 
 
 def typical_seconds(clips: pd.DataFrame) -> float:
-    """The median length of clips, from their rows of clips.csv; 0 if no frame rate is known."""
-    fps = clips["fps"].astype(float)
-    lengths = (clips["frames"].astype(int) / fps)[fps > 0]
-    return round(float(lengths.median()), 3) if len(lengths) else 0.0
+    """The median length of clips, from their rows of clips.csv; 0 if none is known."""
+    length = pd.to_numeric(clips["seconds"]).median()
+    return 0.0 if np.isnan(length) else round(float(length), 3)
 
 
 def below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -75,8 +75,8 @@ def test_a_model_keeps_how_long_its_clips_usually_are(trained):
     learned = clips[clips["clip"].isin(split["clip"][split["part"] == "train"])]
     usual = (learned["frames"] / learned["fps"]).median()
     assert model.load(trained / "models/all10/model.pt")["seconds"] == pytest.approx(usual, abs=0.001)
-    assert train.typical_seconds(pd.DataFrame({"frames": ["50", "9"], "fps": ["25.0", "0.0"]})) == 2
-    assert train.typical_seconds(pd.DataFrame({"frames": ["9"], "fps": ["0.0"]})) == 0
+    assert train.typical_seconds(pd.DataFrame({"seconds": ["2.0", "", "4.0"]})) == 3
+    assert train.typical_seconds(pd.DataFrame({"seconds": [""]})) == 0
 
 
 def relabel(folder, rows):
