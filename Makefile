@@ -8,7 +8,8 @@ repro: .venv/ready
 	@dvc repro
 	@echo
 	@dvc metrics show
-	@echo "Test clips, accuracy and recall by approach: metrics/. Models: models/. Curves and confusions: dvc plots show"
+	@echo "Models: models/. Curves and confusions: dvc plots show. All of it on one page, to open in a browser:"
+	@echo "$(CURDIR)/metrics/report.html"
 
 test: .venv/ready
 	@python -m pytest

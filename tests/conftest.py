@@ -16,6 +16,7 @@ import evaluate
 import features
 import frames
 import leaks
+import report
 import split
 import study
 import train
@@ -66,7 +67,7 @@ def peak_of(command, folder):
 
 STAGES = {
     "demo": demo, "frames": frames, "leaks": leaks, "split": split,
-    "features": features, "train": train, "evaluate": evaluate, "study": study,
+    "features": features, "train": train, "evaluate": evaluate, "report": report, "study": study,
 }  # fmt: skip
 
 

@@ -104,6 +104,7 @@ def test_a_model_of_another_version_a_folder_or_none_is_refused_wherever_one_is_
         monkeypatch.setattr(sys, "argv", ["picture.py", "picture.png"])
         yield picture.main
         yield lambda: stage(copied, "evaluate")
+        yield lambda: stage(copied, "report")
 
     def damaged():
         for other in ({**kept, "format": model.FORMAT - 1}, {**kept, "format": "x"}, {"format": None}, [kept], 5):
@@ -176,8 +177,10 @@ def test_stored_frames_that_are_damaged_are_refused(copied, stage):
 @pytest.mark.parametrize(
     ("table", "stages"),
     [
-        ("data/clips.csv", ["leaks", "split", "features", "train", "evaluate"]), ("data/alike.csv", ["split"]),
-        ("data/split.csv", ["train", "evaluate"]), ("data/leaks.csv", ["evaluate"]),
+        ("data/clips.csv", ["leaks", "split", "features", "train", "evaluate", "report"]),
+        ("data/alike.csv", ["split"]),
+        ("data/split.csv", ["train", "evaluate", "report"]), ("data/leaks.csv", ["evaluate", "report"]),
+        ("data/rejected.csv", ["report"]), ("metrics/recall.csv", ["report"]),
     ],
 )  # fmt: skip
 def test_tables_that_are_damaged_are_refused(copied, stage, table, stages):

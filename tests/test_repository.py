@@ -11,6 +11,7 @@ from conftest import ROOT
 from glimpse.settings import ALLOWED
 
 SRC = ROOT / "src"
+BESIDE = [path for path in (SRC / "glimpse").iterdir() if path.is_file() and path.suffix != ".py"]  # templates
 STAGES = {name: stage for file in ("dvc.yaml", "data/dvc.yaml", "metrics/dvc.yaml")
           for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()}  # fmt: skip
 
@@ -20,9 +21,14 @@ def script_of(stage):
 
 
 def imported(path, seen=None):
-    """Every file of ours that a script imports, directly or through others."""
+    """Every file of ours that a script imports or names, such as a template, directly or through others."""
     seen = set() if seen is None else seen
-    for node in ast.walk(ast.parse(path.read_text())):
+    text = path.read_text()
+    for file in BESIDE:
+        if f'"{file.name}"' in text and file not in seen:
+            seen.add(file)
+            imported(file, seen)
+    for node in ast.walk(ast.parse(text)) if path.suffix == ".py" else ():
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -14,7 +14,7 @@ from clones import ALL, SMALL, Clone
 
 pytestmark = pytest.mark.slow
 LOCKS = ["data/dvc.lock", "dvc.lock"]
-TRAININGS = ["train-first5", "train-all10", "evaluate"]
+TRAININGS = ["train-first5", "train-all10", "evaluate", "report"]
 
 
 @pytest.fixture(scope="module")

@@ -40,8 +40,12 @@ class Backbone(nn.Module):
         self.train()
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.maps(frames).mean((2, 3))
+
+    def maps(self, frames: torch.Tensor) -> torch.Tensor:
+        """The same before the mean: (frames, 1280, rows, columns), a row and a column for 32 pixels."""
         pixels = frames.permute(0, 3, 1, 2)  # (frames, 3, height, width), channels last in memory
-        return self.features((pixels - self.mean) / self.std).mean((2, 3))
+        return self.features((pixels - self.mean) / self.std)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)

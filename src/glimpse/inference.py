@@ -43,7 +43,7 @@ class TorchRecognizer(Recognizer):
     def believe_looks(self, looks: np.ndarray) -> np.ndarray:
         if not self.tuned:
             return self.believe_features(seen(self._see, looks)[None])[0]
-        network, device = self._network
+        network, device = self.network
         few = Network(network.backbones[: len(looks)], network.temporal)  # untied and shown fewer frames
         with torch.inference_mode(), mixed_precision(device, self.kept["precision"]):
             logits = few(torch.from_numpy(looks)[None].to(device))[0].float()
@@ -54,7 +54,7 @@ class TorchRecognizer(Recognizer):
         if len(self.kept["backbones"]) > 1:
             raise SystemExit("a model with a backbone for every frame position (model.tied: false) can't read a stream")
         if self.tuned:
-            network, device = self._network
+            network, device = self.network
             with mixed_precision(device, self.kept["precision"]):
                 features = network.backbones[0](torch.from_numpy(look).to(device)).flatten()[None].float()
         else:
@@ -90,7 +90,8 @@ class TorchRecognizer(Recognizer):
         return frozen(load_backbone(self.kept["backbones"][0]), pick_device(), self.kept["precision"])
 
     @cached_property
-    def _network(self) -> tuple[Network, torch.device]:
-        """The tuned network, and where it runs."""
-        network, device = Network(map(load_backbone, self.kept["backbones"]), self.temporal).eval(), pick_device()
+    def network(self) -> tuple[Network, torch.device]:
+        """The whole network, and where it runs: a frozen one on the CPU, where its features are read."""
+        network = Network(map(load_backbone, self.kept["backbones"]), self.temporal).eval()
+        device = pick_device() if self.tuned else torch.device("cpu")
         return network.to(device).to(memory_format=torch.channels_last), device

@@ -97,12 +97,18 @@ def _middle(frame: np.ndarray) -> Square:
     return width / 2, height / 2, min(height, width)
 
 
-def cut(frame: np.ndarray, square: Square, size: int) -> np.ndarray:
-    """The square (x, y, side) of a BGR frame, moved inside it, as `size` x `size` pixels."""
+def inside(frame: np.ndarray, square: Square) -> tuple[int, int, int]:
+    """The square (x, y, side) moved inside a frame: its left and top edge and its side, in pixels."""
     x, y, side = square
     side = min(round(side), *frame.shape[:2])
     left = round(min(max(x - side / 2, 0), frame.shape[1] - side))
     top = round(min(max(y - side / 2, 0), frame.shape[0] - side))
+    return left, top, side
+
+
+def cut(frame: np.ndarray, square: Square, size: int) -> np.ndarray:
+    """The square (x, y, side) of a BGR frame, moved inside it, as `size` x `size` pixels."""
+    left, top, side = inside(frame, square)
     return scaled(frame[top : top + side, left : left + side], (size, size))
 
 
