@@ -24,7 +24,14 @@ lint: .venv/ready
 	@ruff check && ruff format --check && mypy
 
 study: .venv/ready
-	@dvc repro metrics/dvc.yaml
+	@dvc repro metrics/dvc.yaml:study
+
+doubts: .venv/ready
+	@dvc repro metrics/dvc.yaml:doubts
+
+app: .venv/ready
+	@pip install -q -r requirements-app.txt
+	@python src/app.py
 
 ablations: .venv/ready
 	@python src/ablate.py $(CLIPS) --folds $(FOLDS)
@@ -40,4 +47,4 @@ bench: .venv/ready
 	.venv/bin/pip install -r requirements.txt
 	touch $@
 
-.PHONY: repro test test-slow torture lint study ablations bench
+.PHONY: repro test test-slow torture lint study doubts app ablations bench
