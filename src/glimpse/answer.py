@@ -14,7 +14,7 @@ from glimpse.belief import settled_after
 from glimpse.trying import Answer, Tried
 
 SHOWN = 6  # actions that get a bar, a line and a colour of their own
-WIDE, TALL, LEFT, BELOW = 500, 170, 34, 34  # of the chart of beliefs, and its margins
+WIDE, TALL, LEFT, BELOW = 500, 170, 46, 36  # of the chart of beliefs, and its margins
 
 
 def sentence(text: str) -> str:
@@ -72,7 +72,7 @@ def bars(answer: Answer, shown: Sequence[str]) -> str:
     for number, action in enumerate(shown):
         chance = answer.beliefs[-1, answer.actions.index(action)]
         rows.append(
-            f'<div class="bar"><span>{escape(action)}</span><i><u class="c{number}" style="width:{chance:.1%}"></u></i>'
+            f'<div class="bar"><span><b class="dot c{number}"></b>{escape(action)}</span><i><u class="c{number}" style="width:{chance:.1%}"></u></i>'
             f"<span>{chance:.1%}</span></div>"
         )
     rest = len(answer.actions) - len(shown)

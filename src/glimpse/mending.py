@@ -66,11 +66,8 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
     which = gr.Radio(LISTS, value=LISTS[0], label="Clips", elem_id="which")
     pending, page, written = gr.State({}), gr.State(0), gr.State(0)
 
-    @gr.render(inputs=[which, page, written], triggers=[which.change, page.change, written.change], queue=True)
+    @gr.render(inputs=[which, page, written])
     def rows(which: str, page: int, _: int) -> None:
-        render_rows(which, page)
-
-    def render_rows(which: str, page: int) -> None:
         if which == LISTS[0] and not Path(DOUBTS).exists():
             gr.Markdown(NO_DOUBTS)
             return
@@ -99,17 +96,14 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
         return chosen, in_words(chosen)
 
     with gr.Row():
-        back = gr.Button("Earlier", size="sm", min_width=80)
-        on = gr.Button("More", size="sm", min_width=80)
+        back = gr.Button("Earlier", size="sm", min_width=80, scale=0)
+        on = gr.Button("More", size="sm", min_width=80, scale=0)
     said = gr.Markdown(in_words({}), elem_id="pending")
-    write = gr.Button("Write to data/labels.csv", variant="primary", elem_id="write")
+    write = gr.Button("Write to data/labels.csv", variant="primary", elem_id="write", scale=0)
     gr.Markdown("### Corrections in data/labels.csv")
 
-    @gr.render(inputs=[written], triggers=[written.change], queue=True)
+    @gr.render(inputs=[written])
     def kept(_: int) -> None:
-        render_kept()
-
-    def render_kept() -> None:
         held = corrections(LABELS)
         if not held:
             gr.Markdown("None.")

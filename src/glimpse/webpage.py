@@ -51,6 +51,9 @@ def layout(asked: trying.Asked, dataset: Path, split: pd.DataFrame, folders: dic
         except SystemExit as ended:
             return sentence(str(ended))
 
+    def try_file(path: str) -> tuple[str, None]:
+        return try_out(path), None  # the field is ready for another
+
     def try_example(chosen: gr.SelectData) -> str:
         row = examples.iloc[int(chosen.index)]
         return try_out(str(dataset / row["clip"]), row["action"])
@@ -68,13 +71,13 @@ def layout(asked: trying.Asked, dataset: Path, split: pd.DataFrame, folders: dic
                     gr.Markdown(LIMITS)
                 with gr.Column(scale=3, min_width=280):
                     thumbs = [(_thumb(frames, row.clip), row.action) for row in examples.itertuples()]
-                    gallery = gr.Gallery(thumbs, label="Or one of the test clips, which no training saw", columns=5,
-                                         allow_preview=False, height="auto", buttons=[], object_fit="cover",
+                    gr.Markdown("Or one of the test clips, which no training saw:")
+                    gallery = gr.Gallery(thumbs, show_label=False, columns=5, allow_preview=False, height="auto", buttons=[], object_fit="cover",
                                          interactive=False, elem_id="examples")  # fmt: skip
             said = gr.HTML(min_height=80, elem_id="answer")
             told = {"api_visibility": "private", "concurrency_limit": 2, "concurrency_id": "try",
                     "show_progress_on": said}  # fmt: skip
-            file.upload(try_out, file, said, **told)
+            file.upload(try_file, file, [said, file], **told)
             camera.change(try_out, camera, said, **told)
             gallery.select(try_example, None, said, **told)
         with gr.Tab("Report"):
@@ -137,4 +140,3 @@ def served(asked: trying.Asked, dataset: Path, port: int) -> Gate:
         blocked_paths=[os.getcwd()],
     )  # fmt: skip
     return Gate(mounted)
-
