@@ -59,8 +59,8 @@ def serve(dataset: Path, ours: socket.socket, error: float) -> None:
     import uvicorn  # these here, since they take seconds, and other processes start from this file
 
     from glimpse.inference import TorchRecognizer
-    from glimpse.webpage import served
     from glimpse.trying import Asked, Readers
+    from glimpse.webpage import served
 
     port = ours.getsockname()[1]
     recognizers = {approach: TorchRecognizer(f"models/{approach}/model.pt") for approach in APPROACHES}

@@ -256,7 +256,7 @@ class TestHarm:
             error.close()
             return
         code, content = answer_of(address, "/gradio_api/queue/data?session_hash=harm")
-        assert b"process_completed" in content and b'"success":false' in content.replace(b" ", b"")
+        assert b"process_completed" in content and b'"success":false' in content.replace(b" ", b""), content[:3000]
 
     def test_other_pages_and_hosts_and_the_listing_of_the_interface_are_refused(self, served):
         address = served[1]

@@ -72,7 +72,8 @@ def bars(answer: Answer, shown: Sequence[str]) -> str:
     for number, action in enumerate(shown):
         chance = answer.beliefs[-1, answer.actions.index(action)]
         rows.append(
-            f'<div class="bar"><span><b class="dot c{number}"></b>{escape(action)}</span><i><u class="c{number}" style="width:{chance:.1%}"></u></i>'
+            f'<div class="bar"><span><b class="dot c{number}"></b>{escape(action)}</span>'
+            f'<i><u class="c{number}" style="width:{chance:.1%}"></u></i>'
             f"<span>{chance:.1%}</span></div>"
         )
     rest = len(answer.actions) - len(shown)

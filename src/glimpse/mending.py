@@ -6,6 +6,7 @@ Reads metrics/doubts.csv, metrics/predictions-all10.csv, data/clips.csv. Writes 
 from functools import partial
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pandas as pd
@@ -125,7 +126,7 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
     def all_pending(written: int, pending: dict[str, str]) -> tuple[dict[str, str], int, str]:
         return mend(written, pending) if pending else ({}, written, in_words({}))
 
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     back.click(lambda page: max(0, page - 1), page, page, **quiet)
     on.click(lambda page: page + 1, page, page, **quiet)
     which.change(lambda: 0, None, page, **quiet)

@@ -1,8 +1,9 @@
-"""The web page: try a clip, read the report, mend labels. Gradio, mounted behind a `Gate`, and the routes of its own."""
+"""The web page: try a clip, read the report, mend labels. Gradio behind a `Gate`, and a few routes of its own."""
 
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import fastapi
 import gradio as gr
@@ -51,8 +52,14 @@ def layout(asked: trying.Asked, dataset: Path, split: pd.DataFrame, folders: dic
         except SystemExit as ended:
             return sentence(str(ended))
 
+    def try_upload(path: str | None) -> str:
+        uploads = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
+        if path and not Path(path).resolve().is_relative_to(uploads):
+            return sentence("That file was not uploaded.")
+        return try_out(path)
+
     def try_file(path: str) -> tuple[str, None]:
-        return try_out(path), None  # the field is ready for another
+        return try_upload(path), None  # the field is ready for another
 
     def try_example(chosen: gr.SelectData) -> str:
         row = examples.iloc[int(chosen.index)]
@@ -72,13 +79,14 @@ def layout(asked: trying.Asked, dataset: Path, split: pd.DataFrame, folders: dic
                 with gr.Column(scale=3, min_width=280):
                     thumbs = [(_thumb(frames, row.clip), row.action) for row in examples.itertuples()]
                     gr.Markdown("Or one of the test clips, which no training saw:")
-                    gallery = gr.Gallery(thumbs, show_label=False, columns=5, allow_preview=False, height="auto", buttons=[], object_fit="cover",
+                    gallery = gr.Gallery(thumbs, show_label=False, columns=5, allow_preview=False, height="auto",
+                                         buttons=[], object_fit="cover",
                                          interactive=False, elem_id="examples")  # fmt: skip
             said = gr.HTML(min_height=80, elem_id="answer")
-            told = {"api_visibility": "private", "concurrency_limit": 2, "concurrency_id": "try",
+            told: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 2, "concurrency_id": "try",
                     "show_progress_on": said}  # fmt: skip
             file.upload(try_file, file, [said, file], **told)
-            camera.change(try_out, camera, said, **told)
+            camera.change(try_upload, camera, said, **told)
             gallery.select(try_example, None, said, **told)
         with gr.Tab("Report"):
             gr.HTML(_report())
@@ -131,6 +139,7 @@ def served(asked: trying.Asked, dataset: Path, port: int) -> Gate:
         jpegs = frames.stored(names[number]).jpegs
         return fastapi.Response(jpegs[len(jpegs) // 2], media_type="image/jpeg")
 
+    page.has_launched = True  # or Gradio would open any path that a request names as its upload
     system = ["system-ui", "sans-serif"]
     theme = gr.themes.Default(font=system, font_mono=["ui-monospace", "monospace"])
     mounted = gr.mount_gradio_app(
