@@ -41,7 +41,7 @@ def doubts(table: pd.DataFrame) -> pd.DataFrame:
     suggested = found.set_index("clip")["suggested"]
     found["agreement"] = (answers == table["clip"].map(suggested)).groupby(table["clip"]).mean().to_numpy()
     found["margin"] = of_label - others.max(1)
-    wrong = (confident.max(1) > 0) & (confident.argmax(1) != label)
+    wrong = (confident.max(1) > 0) & (confident.argmax(1) != label) & (found["margin"] < 0)
     found["mislabelled"] = np.where(wrong, "yes", "no")
     return found.sort_values(["margin", "clip"], kind="stable", ignore_index=True)
 
