@@ -24,11 +24,18 @@ lint: .venv/ready
 	@ruff check && ruff format --check && mypy
 
 study: .venv/ready
-	@dvc repro metrics/dvc.yaml
+	@dvc repro metrics/dvc.yaml:study
+
+doubts: .venv/ready
+	@dvc repro metrics/dvc.yaml:doubts
+
+app: .venv/ready
+	@pip install -q -r requirements-app.txt
+	@python src/app.py
 
 export: .venv/ready
 	@pip install -q -r requirements-app.txt
-	@dvc repro models/dvc.yaml
+	@dvc repro models/dvc.yaml:export
 
 ablations: .venv/ready
 	@python src/ablate.py $(CLIPS) --folds $(FOLDS)
@@ -45,4 +52,4 @@ bench: .venv/ready
 	.venv/bin/pip install -r requirements.txt
 	touch $@
 
-.PHONY: repro test test-slow torture lint study export ablations bench
+.PHONY: repro test test-slow torture lint study doubts app export ablations bench

@@ -49,7 +49,8 @@ def run_all(
 
     `clips`, `actions` and `groups` tell of each row of the features; `folds` how many. `s` holds the settings seed,
     candidates, frames, draw, redraw, split, features, model, train and evaluate. Columns: those of `Trial`, part,
-    clip, action, group, right (its answer is), and known (sure enough to say so).
+    clip, action, group, right (its answer is), known (sure enough to say so), and p(<action>), the probability of
+    each action that the trial knows.
     """
     run = partial(_run, clips=clips, actions=actions, groups=groups, folds=folds, s=s, features=features)
     with side_by_side(run, trials) as done:
@@ -100,7 +101,8 @@ def _run(
         stored = np.load(features, mmap_mode="r")[..., : trial.views * WIDTH]
         beliefs = train_and_believe(trial, stored, parts, len(names), s)
     temperature = fit_temperature(beliefs["val"], parts["val"].actions)
-    sure = {part: torch.softmax(torch.from_numpy(of) / temperature, 1).max(1) for part, of in beliefs.items()}
+    chances = {part: torch.softmax(torch.from_numpy(of) / temperature, 1) for part, of in beliefs.items()}
+    sure = {part: of.max(1) for part, of in chances.items()}
     limit = threshold(sure["val"].values.numpy(), sure["val"].indices.numpy() == parts["val"].actions, s.evaluate.error)
     tables = []
     for part in ("val", "test"):
@@ -110,6 +112,7 @@ def _run(
         table["action"], table["group"] = [actions[row] for row in held], [groups[row] for row in held]
         table["right"] = sure[part].indices.numpy() == parts[part].actions
         table["known"] = sure[part].values.numpy() >= limit
+        table[[f"p({name})" for name in names]] = chances[part].numpy()
         tables.append(table)
     return pd.concat(tables)
 
