@@ -22,6 +22,7 @@ def folder(tmp_path):
     return tmp_path / "some clips"
 
 
+@pytest.mark.slow
 def test_quick_tables_have_every_competitor_and_missing_peers_are_named(folder, tmp_path):
     for module in ("av", "torchcodec"):
         (tmp_path / "missing" / module).mkdir(parents=True)
