@@ -10,7 +10,9 @@ import argparse
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -32,6 +34,7 @@ def listening(port: int) -> socket.socket:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError, OverflowError):
             ours.bind(("127.0.0.1", asked))
+            ours.listen()
             return ours
         ours.close()
     raise SystemExit("app: no port of this machine is free")
@@ -49,8 +52,10 @@ def main() -> None:
     if importlib.util.find_spec("gradio") is None:
         raise SystemExit("app: gradio is not installed: `make app`, or `pip install -r requirements-app.txt`")
     with tempfile.TemporaryDirectory(prefix="glimpse-") as uploads:
-        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads, "HF_HUB_OFFLINE": "1",
-                       "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_SSR_MODE": "False"}  # fmt: skip
+        for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):  # or what was uploaded would stay on the disk
+            signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads, "TMPDIR": uploads,
+                       "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_SSR_MODE": "False"}  # fmt: skip
         serve(dataset, listening(asked.port), asked.error)
 
 

@@ -199,6 +199,7 @@ def main() -> None:
             return watch(recognizer, asked)
         try:
             bad = run(recognizer, paths, each, asked)
+            sys.stdout.flush()
         except BrokenPipeError:  # nobody reads on, as after `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None

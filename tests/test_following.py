@@ -113,6 +113,24 @@ def test_bad_videos_are_named_and_the_others_followed(tmp_path):
     assert {row["clip"] for row in rows} == {f"{tmp_path}/{n}.avi" for n in (1, 3)}
 
 
+def test_a_video_that_ends_before_anything_is_read_is_named(tmp_path):
+    clip = write_clip(tmp_path / "1.avi", grey_levels(30))
+    done = watched(clip, "--segments", "--window", "600")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith(f"{clip}: ends before a frame of a window of 600 s is read: give a shorter --window")
+
+
+@pytest.mark.parametrize("fps", [119.873, 90.123, 29.97, 1000 / 33])
+def test_an_overlay_takes_any_frame_rate(tmp_path, fps):
+    drawn = tmp_path / "drawn.mp4"
+    played = playback.Playback.of(write_clip(tmp_path / "clip.avi", grey_levels(30)))
+    played.fps = fps
+    with overlay.overlay(drawn, played, 0.5) as show:
+        for _ in range(3):
+            show(np.zeros((48, 64, 3), np.uint8), Stream(Blank(), 2.0))
+    assert cv2.VideoCapture(str(drawn)).get(cv2.CAP_PROP_FPS) == pytest.approx(fps, abs=0.01)
+
+
 def test_a_reader_that_has_enough_ends_it_without_a_word(tmp_path):
     clip = write_clip(tmp_path / "1.avi", grey_levels(30))
     command = f"{sys.executable} {ROOT}/tests/watchers.py {clip} {clip} --segments | true"

@@ -52,7 +52,7 @@ class Camera:
     def __init__(self, source: str) -> None:
         self.rate = Rate()
         self._lasts = 0.0  # seconds between two frames of a file
-        if source.isdecimal():
+        if source.isdecimal() and int(source) < 2**31:
             quiet()
             self._reader = cv2.VideoCapture(int(source))
             if not self._reader.isOpened():

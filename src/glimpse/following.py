@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from glimpse.clips import NOT_TEXT, is_text
 from glimpse.overlay import overlay
 from glimpse.playback import Playback, seconds_of
 from glimpse.recognizer import Recognizer
@@ -26,14 +25,14 @@ def follow(
     seconds: the length of a window. least: the confidence from which on an action is known. drawn: where the video goes
     with what is believed drawn into it. Raises Unreadable with the reason.
     """
-    if not is_text(str(path)):
-        raise Unreadable(NOT_TEXT)
     playback, stream = Playback.of(path), Stream(recognizer, seconds)
     with overlay(drawn, playback, least) if drawn else contextlib.nullcontext() as show:
         for one in segments(playback, playback.followed(stream, show), stream, least):
             times = {"start": round(one.start, 2), "end": round(one.end, 2)}
             action = {"action": recognizer.actions[one.action], "known": one.known}
             yield {"clip": str(path), **times, **action, "confidence": round(one.confidence, 4)}
+    if stream.now is None:
+        raise Unreadable(f"ends before a frame of a window of {seconds:g} s is read: give a shorter --window")
 
 
 def draw_over(recognizer: Recognizer, path: Path, least: float, drawn: Path | str) -> None:

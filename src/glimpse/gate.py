@@ -27,16 +27,19 @@ HEADERS = {
 
 
 class Gate:
-    """An ASGI application in front of another."""
+    """An ASGI application in front of another. most: bytes that a request may hold."""
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
-        self.app = app
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], most: int) -> None:
+        self.app, self.most = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        reason = refused(scope)
+        try:
+            reason = refused(scope)
+        except ValueError:  # no address at all
+            reason = "not for this host"
         if reason or scope["type"] != "http":
             code = 404 if reason == "no such page" else 403
             await send({"type": "http.response.start", "status": code, "headers": [(b"content-type", b"text/plain")]})
@@ -51,7 +54,15 @@ class Gate:
                 message["headers"] = held
             await send(message)
 
-        await self.app(scope, receive, guarded)
+        taken = 0
+
+        async def counted() -> MutableMapping[str, Any]:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            return message if taken <= self.most else {"type": "http.disconnect"}
+
+        await self.app(scope, counted, guarded)
 
 
 def refused(scope: Scope) -> str:
@@ -67,7 +78,8 @@ def refused(scope: Scope) -> str:
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != host:
         return "not for other pages"
-    if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope["method"] != "GET":
+    path, link = scope["path"], scope["method"] == "GET" and scope["path"] == "/"
+    if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not link:
         return "not for other pages"
-    path = scope["path"]
-    return "" if path in PATHS or path.startswith(FOLDERS) else "no such page"
+    fetched = "://" in path  # Gradio would fetch that address
+    return "" if not fetched and (path in PATHS or path.startswith(FOLDERS)) else "no such page"

@@ -40,5 +40,9 @@ def correct(path: Path | str, wanted: Mapping[str, str], folders: Mapping[str, s
                 held.pop(clip, None)
             else:
                 held[clip] = action
-        write_table(path, pd.DataFrame(list(held.items()), columns=["clip", "action"]))
+        rows = pd.DataFrame(list(held.items()), columns=["clip", "action"])
+        if Path(path).exists():  # other columns, of somebody's own, stay too
+            own = read_table(path, ["clip", "action"]).drop(columns="action").drop_duplicates("clip", keep="last")
+            rows = rows.merge(own, on="clip", how="left").fillna("")
+        write_table(path, rows)
     return held

@@ -3,7 +3,8 @@
 Reads metrics/doubts.csv, metrics/predictions-all10.csv, data/clips.csv. Writes data/labels.csv when asked to.
 """
 
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,35 @@ from glimpse.labels import correct, corrections
 from glimpse.tables import read_table
 
 LABELS, DOUBTS, ANSWERS = "data/labels.csv", "metrics/doubts.csv", "metrics/predictions-all10.csv"
-LISTS = ("Probably mislabelled", "Least sure")
+LISTS = ("Doubtful labels", "Least sure")
 ROWS = 6  # clips on a page of a list
 NO_DOUBTS = "`make doubts` makes this list, in a few minutes: it asks models that have not seen a clip what it shows."
+
+
+def told(function: Callable) -> Callable:
+    """The function, with what would end the program told in the page: it would end the page for everybody."""
+
+    @wraps(function)
+    def run(*given: Any, **named: Any) -> Any:
+        try:
+            return function(*given, **named)
+        except (SystemExit, ValueError) as reason:
+            raise gr.Error(str(reason), print_exception=False) from None
+
+    return run
 
 
 def doubtful(which: str) -> pd.DataFrame:
     """A list, worst first: columns clip, action (its label), suggested, chance (of the label) and sure (of the other).
 
-    Probably mislabelled: whatever models that have not seen a clip call something else. Least sure: test clips, by the
-    confidence of all10's answer. A file that is missing ends the program.
+    Doubtful labels: what models that have not seen a clip call something else, `mislabelled` ("yes") if they do so
+    clearly. Least sure: test clips, by the confidence of all10's answer. A file that is missing ends the program.
     """
     if which == LISTS[0]:
-        table = read_table(DOUBTS, ["clip", "action", "suggested", "p_action", "p_suggested", "margin"])
+        table = read_table(DOUBTS, ["clip", "action", "suggested", "p_action", "p_suggested", "margin", "mislabelled"])
         table = table[table["margin"].astype(float) < 0]
         table = table.rename(columns={"p_action": "chance", "p_suggested": "sure"})
-        return table[["clip", "action", "suggested", "chance", "sure"]]
+        return table[["clip", "action", "suggested", "chance", "sure", "mislabelled"]]
     table = read_table(ANSWERS, ["clip", "action", "predicted"])
     table["sure"] = [row[f"p({row['predicted']})"] for _, row in table.iterrows()]
     table["chance"] = [row.get(f"p({row['action']})", "0") for _, row in table.iterrows()]
@@ -43,6 +57,7 @@ def shown(row: pd.Series, number: int) -> str:
     agrees = row["suggested"] == row["action"]
     other = "the models agree" if agrees else f"the models say <b>{escape(row['suggested'])}</b>"
     other += f" {float(row['sure']):.0%}" + ("" if agrees else f"; its label gets {float(row['chance']):.0%}")
+    other += ": probably mislabelled" if row.get("mislabelled") == "yes" else ""
     return (
         f'<div class="glimpse"><div class="clip"><video src="/clip/{number}.webm" poster="/clip/{number}.jpg" controls '
         f'muted loop preload="none"></video><div><b>{escape(row["clip"])}</b><p>labelled <b>{escape(row["action"])}</b>'
@@ -68,6 +83,7 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
     pending, page, written = gr.State({}), gr.State(0), gr.State(0)
 
     @gr.render(inputs=[which, page, written])
+    @told
     def rows(which: str, page: int, _: int) -> None:
         if which == LISTS[0] and not Path(DOUBTS).exists():
             gr.Markdown(NO_DOUBTS)
@@ -90,6 +106,7 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
             action.change(choose, [pending, action], [pending, said], api_visibility="private", show_progress="hidden")
             accept.click(partial(str, suggested), None, action, api_visibility="private", show_progress="hidden")
 
+    @told
     def choice(pending: dict[str, str], action: str, clip: str, folder: str) -> tuple[dict[str, str], str]:
         chosen = {other: of for other, of in pending.items() if other != clip}
         if action != corrections(LABELS).get(clip, folder):
@@ -104,6 +121,7 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
     gr.Markdown("### Corrections in data/labels.csv")
 
     @gr.render(inputs=[written])
+    @told
     def kept(_: int) -> None:
         held = corrections(LABELS)
         if not held:
@@ -113,14 +131,17 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
                 words = f"{escape(clip)} is <b>{escape(action)}</b>"
                 gr.HTML(f'<div class="glimpse">{words}</div>', min_width=240)
                 undo = gr.Button("Undo", size="sm", min_width=80, scale=0, interactive=clip in folders)
-            take_back = partial(mend, pending={clip: folders.get(clip, "")})
-            undo.click(take_back, [written], [pending, written, said], api_visibility="private")
+            undo.click(
+                partial(take_back, clip=clip), [written, pending], [pending, written, said], api_visibility="private"
+            )
 
+    def take_back(written: int, pending: dict[str, str], clip: str) -> tuple[dict[str, str], int, str]:
+        _, written, words = mend(written, {clip: folders[clip]})
+        return {other: action for other, action in pending.items() if other != clip}, written, words
+
+    @told
     def mend(written: int, pending: dict[str, str]) -> tuple[dict[str, str], int, str]:
-        try:
-            held = correct(LABELS, pending, folders)
-        except (SystemExit, ValueError) as reason:
-            raise gr.Error(str(reason), print_exception=False) from None
+        held = correct(LABELS, pending, folders)
         return {}, written + 1, f"{len(held)} corrections in data/labels.csv: run `dvc repro` to train with them."
 
     def all_pending(written: int, pending: dict[str, str]) -> tuple[dict[str, str], int, str]:

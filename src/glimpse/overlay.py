@@ -15,6 +15,7 @@ from glimpse.stream import Stream
 SHOWN = 3  # likeliest actions
 LIGHT, DARK, SURE, UNSURE = (245, 245, 245), (25, 25, 25), (120, 170, 40), (140, 140, 140)  # BGR
 WEIGHT = 600  # of letters, from 100 to 900
+FINE = 65  # frames a second from which on MPEG-4 takes two digits behind the point, and no more
 SHADE = 0.4  # how much of the picture is left behind the words
 
 
@@ -73,7 +74,8 @@ def overlay(path: Path | str, playback: Playback, least: float) -> Iterator[Call
         nonlocal count
         if not count:
             size = frame.shape[1], frame.shape[0]  # as it is shown: a phone's video may be stored lying down
-            writer.open(made, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), playback.fps, size)
+            fps = playback.fps if playback.fps < FINE else round(playback.fps, 2)
+            writer.open(made, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
         count += 1
         writer.write(drawn(frame, stream, least))
 

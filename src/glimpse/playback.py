@@ -13,6 +13,7 @@ from typing import Self
 import cv2
 import numpy as np
 
+from glimpse.clips import NOT_TEXT, is_text
 from glimpse.stream import Belief, Recent, Stream
 from glimpse.video import BEFORE, BEFORE_FRAMES, LONGEST, SHORTEST_SIDE, Unreadable, check_file, open_reader
 
@@ -34,6 +35,8 @@ class Playback:
     def of(cls, path: Path | str) -> Self:
         """Opens a video. Raises Unreadable with the reason."""
         quiet()
+        if not is_text(str(path)):
+            raise Unreadable(NOT_TEXT)
         check_file(path)
         reader = open_reader(path)
         fps = reader.get(cv2.CAP_PROP_FPS)

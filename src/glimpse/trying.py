@@ -86,27 +86,32 @@ def _check_limits(path: Path) -> None:
 
 def playable(path: Path | str, frames: int) -> bytes:
     """A clip of so many frames as a small WebM that browsers play, whatever it was made with; b"" if that fails."""
+    with contextlib.suppress(cv2.error, OSError), tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "played.webm")
+        _make_playable(path, frames, made)
+        return made.read_bytes()
+    return b""
+
+
+def _make_playable(path: Path | str, frames: int, made: Path) -> None:
+    """The same into a file."""
     source = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     fps, step = source.get(cv2.CAP_PROP_FPS), -(-frames // PLAYED)
     fps = fps if 0 < fps < 1000 else GUESSED_FPS
-    with tempfile.TemporaryDirectory() as folder:
-        made, writer, count = Path(folder, "played.webm"), None, 0
-        while source.grab():
-            if count % step == 0:
-                ok, frame = source.retrieve()
-                if not ok:
-                    break
-                frame = cover(frame, min(PLAYED_SIDE, *frame.shape[:2]))
-                frame = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
-                shape = frame.shape[1::-1]
-                if writer is None:
-                    codec = cv2.VideoWriter.fourcc(*"VP80")
-                    writer = cv2.VideoWriter(str(made), cv2.CAP_FFMPEG, codec, max(1, fps / step), shape)
-                writer.write(frame)
-            count += 1
-        if writer is not None:
-            writer.release()
-        return made.read_bytes() if made.exists() else b""
+    writer, count = cv2.VideoWriter(), 0
+    while source.grab():
+        if count % step == 0:
+            ok, frame = source.retrieve()
+            if not ok:
+                break
+            frame = cover(frame, min(PLAYED_SIDE, *frame.shape[:2]))
+            frame = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
+            if not writer.isOpened():
+                codec, shape = cv2.VideoWriter.fourcc(*"VP80"), frame.shape[1::-1]
+                writer.open(str(made), cv2.CAP_FFMPEG, codec, max(1, fps / step), shape)
+            writer.write(frame)
+        count += 1
+    writer.release()
 
 
 class Readers:

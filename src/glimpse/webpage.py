@@ -89,7 +89,7 @@ def layout(asked: trying.Asked, dataset: Path, split: pd.DataFrame, folders: dic
             camera.change(try_upload, camera, said, **told)
             gallery.select(try_example, None, said, **told)
         with gr.Tab("Report"):
-            gr.HTML(_report())
+            gr.HTML(_report)  # made anew whenever the page is loaded
         with gr.Tab("Labels"):
             mending.tab(folders, number_of)
     return page
@@ -136,7 +136,10 @@ def served(asked: trying.Asked, dataset: Path, port: int) -> Gate:
     def poster(number: int) -> fastapi.Response:
         if not 0 <= number < len(names):
             return fastapi.Response(status_code=404)
-        jpegs = frames.stored(names[number]).jpegs
+        try:
+            jpegs = frames.stored(names[number]).jpegs
+        except SystemExit:
+            return fastapi.Response(status_code=404)
         return fastapi.Response(jpegs[len(jpegs) // 2], media_type="image/jpeg")
 
     page.has_launched = True  # or Gradio would open any path that a request names as its upload
@@ -148,4 +151,4 @@ def served(asked: trying.Asked, dataset: Path, port: int) -> Gate:
         mcp_server=False, theme=theme, css_paths=Path(__file__).with_name("app.css"),
         blocked_paths=[os.getcwd()],
     )  # fmt: skip
-    return Gate(mounted)
+    return Gate(mounted, (trying.MEGABYTES + 1) * 2**20)
