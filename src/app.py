@@ -56,11 +56,11 @@ def main() -> None:
             signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads, "TMPDIR": uploads,
                        "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_SSR_MODE": "False"}  # fmt: skip
-        serve(dataset, listening(asked.port), asked.error)
+        serve(dataset, listening(asked.port), asked.port, asked.error)
 
 
-def serve(dataset: Path, ours: socket.socket, error: float) -> None:
-    """Serve the page on a socket until Ctrl-C."""
+def serve(dataset: Path, ours: socket.socket, wanted: int, error: float) -> None:
+    """Serve the page on a socket, at the `wanted` port or another, until Ctrl-C."""
     import uvicorn  # these here, since they take seconds, and other processes start from this file
 
     from glimpse.inference import TorchRecognizer
@@ -72,6 +72,8 @@ def serve(dataset: Path, ours: socket.socket, error: float) -> None:
     with Readers.started(2) as readers:
         page = served(Asked(recognizers, readers, error), dataset, port)
         server = uvicorn.Server(uvicorn.Config(page, log_level="error", timeout_graceful_shutdown=1))
+        if wanted not in (port, 0):
+            print(f"app: port {wanted} is taken, so it is another one")
         print(f"app: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[ours])

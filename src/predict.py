@@ -23,14 +23,12 @@ from pathlib import Path
 from typing import IO
 
 from glimpse import clips, following, isolation, live, store, video
-from glimpse.answers import answers, as_json, as_row, as_text, columns, progress
+from glimpse.answers import LONG, answers, as_json, as_row, as_text, columns, progress
 from glimpse.camera import Camera
 from glimpse.files import whole
 from glimpse.opening import opened
 from glimpse.recognizer import Recognizer
 from glimpse.stream import Stream
-
-LONG = 3  # times the length of the clips it was trained on: one answer then says little
 
 
 def files_in(given: Iterable[str]) -> Iterator[Path]:
@@ -54,23 +52,25 @@ def decode(path: Path, candidates: int, size: int) -> store.Stored | video.Unrea
 
 def share(text: str) -> float:
     """A share between 0 and 1, from the command line."""
-    if not 0 < float(text) < 1:
-        raise ValueError
-    return float(text)
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text}: expected a share between 0 and 1")
 
 
 def count(text: str) -> int:
     """A number from 1 on, from the command line."""
-    if int(text) < 1:
-        raise ValueError
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1 on")
     return int(text)
 
 
 def seconds(text: str) -> float:
     """A length of time, from the command line."""
-    if not 0 < float(text) < math.inf:
-        raise ValueError
-    return float(text)
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text}: expected a number of seconds above 0")
 
 
 def answer_all(
@@ -99,7 +99,7 @@ def answer_all(
         if asked.csv:
             table.writerow(as_row(answer, recognizer.actions))
         else:
-            print(as_json(answer) if asked.json else as_text(answer, max(1, asked.top)), file=out, flush=True)
+            print(as_json(answer) if asked.json else as_text(answer, asked.top), file=out, flush=True)
     return bad
 
 
@@ -156,7 +156,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("clips", nargs="*", metavar="CLIP|FOLDER")
     parser.add_argument("--model", default="models/all10/model.pt")
     parser.add_argument("--onnx", action="store_true", help="the exported model.onnx beside it: needs no torch")
-    parser.add_argument("--top", type=int, default=3, help="actions shown per clip")
+    parser.add_argument("--top", type=count, default=3, help="actions shown per clip")
     parser.add_argument("--error", type=share, default=0.1, help="share of wrong answers to accept, else unknown (0.1)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -173,7 +173,11 @@ def arguments() -> argparse.Namespace:
     if asked.onnx:
         asked.model = str(Path(asked.model).with_suffix(".onnx"))
     if bool(asked.clips) == (asked.camera is not None):
-        parser.error("expected clips or folders, or --camera N")
+        parser.error("expected clips or folders, or --camera N" + (", not both" if asked.clips else ""))
+    if asked.window and not asked.segments and asked.camera is None:
+        parser.error("--window goes with --segments or --camera")
+    if asked.overlay and not asked.overlay.endswith(".mp4"):
+        parser.error(f"--overlay {asked.overlay}: writes MPEG-4 alone: give a name that ends in .mp4")
     if asked.camera is not None and (asked.out or asked.csv or asked.json or asked.overlay or asked.segments):
         parser.error("--camera goes with --model, --error and --window alone")
     return asked

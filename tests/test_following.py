@@ -180,7 +180,8 @@ def test_names_in_any_writing_and_pictures_of_any_shape_are_drawn():
 @pytest.mark.parametrize(
     "given, named",
     [([], "--camera"), (["a.avi", "--camera", "0"], "--camera"), (["a.avi", "--workers", "0"], "--workers"),
-     (["a.avi", "--window", "0"], "--window"), (["--camera", "0", "--csv"], "--camera")],
+     (["a.avi", "--window", "0"], "--window"), (["--camera", "0", "--csv"], "--camera"),
+     (["a.avi", "--window", "1"], "--segments"), (["a.avi", "--overlay", "a.xyz"], ".mp4")],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused(monkeypatch, capsys, given, named):
     with pytest.raises(SystemExit):
@@ -194,7 +195,7 @@ def test_an_overlay_takes_one_clip(trained, monkeypatch, capsys):
 
 
 def test_no_clip_is_replaced_by_what_is_written(tmp_path, monkeypatch, capsys):
-    clip = write_clip(tmp_path / "clip.avi", grey_levels(30))
+    clip = write_clip(tmp_path / "clip.avi", grey_levels(30)).rename(tmp_path / "clip.mp4")
     content = clip.read_bytes()
     for option in ("--overlay", "--out"):
         with pytest.raises(SystemExit, match=f"{option} .*is one of the clips"):

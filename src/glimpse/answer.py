@@ -10,6 +10,7 @@ from html import escape
 
 import numpy as np
 
+from glimpse.answers import LONG
 from glimpse.belief import settled_after
 from glimpse.trying import Answer, Tried
 
@@ -22,10 +23,16 @@ def sentence(text: str) -> str:
     return f'<div class="glimpse"><p class="sorry">{escape(text)}</p></div>'
 
 
-def page_of(name: str, label: str, tried: Tried, answers: Sequence[Answer], error: float) -> str:
-    """All that is to be said of a clip. label: what the data set says it shows, "" if it is not of it."""
+def page_of(name: str, label: str, tried: Tried, answers: Sequence[Answer], error: float, usual: float) -> str:
+    """All that is to be said of a clip. label: what the data set says it shows, "" if it is not of it. usual: seconds
+    that the clips last which the models were trained on, 0 if unknown."""
     facts = f"{tried.frames} frames, {tried.seconds:.1f} s, {tried.width} x {tried.height} pixels"
     known = f'<p>labelled <b class="label">{escape(label)}</b> in the data set</p>' if label else ""
+    if tried.seconds > LONG * usual > 0:
+        known += (
+            f'<p class="sorry">Much longer than the clips the models know ({usual:.1f} s): one answer says little. '
+        )
+        known += "For what happens when: <code>python src/predict.py FILE --segments</code></p>"
     player = f'<video src="{as_url(tried.played, "video/webm")}" controls muted loop></video>' if tried.played else ""
     top = f'<div class="top">{player}<div><h3>{escape(name)}</h3><p class="dim">{facts}</p>{known}</div></div>'
     shown = likeliest(answers)

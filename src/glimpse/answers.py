@@ -11,6 +11,8 @@ from glimpse.recognizer import Recognizer
 from glimpse.store import Stored
 from glimpse.video import Unreadable
 
+LONG = 3  # times the length of the clips that were trained on: one answer then says little
+
 Answered = tuple[Path, dict | Unreadable, float]  # the file, its answer or why there is none, and seconds or 0: unknown
 
 

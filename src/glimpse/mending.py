@@ -79,7 +79,7 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
         "Clips whose label is doubtful. What you accept goes into `data/labels.csv`; your clips stay where they are, "
         "and none is decoded again."
     )
-    which = gr.Radio(LISTS, value=LISTS[0], label="Clips", elem_id="which")
+    which = gr.Radio(LISTS, value=LISTS[0] if Path(DOUBTS).exists() else LISTS[1], label="Clips", elem_id="which")
     pending, page, written = gr.State({}), gr.State(0), gr.State(0)
 
     @gr.render(inputs=[which, page, written])

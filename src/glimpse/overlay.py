@@ -13,6 +13,7 @@ from glimpse.playback import Playback
 from glimpse.stream import Stream
 
 SHOWN = 3  # likeliest actions
+ROOMY = 200  # pixels of the short side; in a smaller picture only the likeliest is shown
 LIGHT, DARK, SURE, UNSURE = (245, 245, 245), (25, 25, 25), (120, 170, 40), (140, 140, 140)  # BGR
 WEIGHT = 600  # of letters, from 100 to 900
 FINE = 65  # frames a second from which on MPEG-4 takes two digits behind the point, and no more
@@ -39,7 +40,7 @@ def drawn(frame: np.ndarray, stream: Stream, least: float, note: str = "") -> np
     if stream.now:
         known = bool(stream.now.probabilities.max() >= least)
         ranked = sorted(zip(stream.recognizer.actions, stream.now.probabilities.tolist()), key=lambda pair: -pair[1])
-        rows = [*([] if known else [("unknown", 0.0)]), *ranked[:SHOWN]]
+        rows = [*([] if known else [("unknown", 0.0)]), *ranked[: SHOWN if short >= ROOMY else 1]]
     if note:
         rows.append((note, 0.0))
     tall = max(10, short // 18)

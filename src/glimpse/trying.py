@@ -145,6 +145,7 @@ class Asked:
         self.recognizers, self.readers, self.error = recognizers, readers, error
         kept = next(iter(recognizers.values())).kept
         self.read = partial(read, candidates=kept["candidates"], size=kept["store_size"])
+        self.usual: float = kept["seconds"]
         self._one_at_a_time = threading.Lock()  # PyTorch keeps the cores busy with one
 
     def about(self, path: Path) -> tuple[Tried, list[Answer]]:

@@ -32,8 +32,12 @@ ALONE = {  # the report's own page: it loads nothing, and can't reach the page a
 def examples_of(table: pd.DataFrame) -> pd.DataFrame:
     """Test clips to click on, of each action two, or one where that would be too many; rows of `table`."""
     tested = table[table["part"] == "test"]
-    each = 2 if tested["action"].nunique() * 2 <= MOST_EXAMPLES else 1
-    return tested.groupby("action").head(each).sort_values("action", kind="stable").head(MOST_EXAMPLES)
+    held = list(tested.groupby("action").indices.values())[:MOST_EXAMPLES]
+    each = 2 if 2 * len(held) <= MOST_EXAMPLES else 1
+    chosen: list[int] = []
+    for number, rows in enumerate(held):  # of each action others, so that not all show one person
+        chosen += [rows[(3 * number + of * len(rows) // 2) % len(rows)] for of in range(each)]
+    return tested.iloc[list(dict.fromkeys(chosen))]
 
 
 def layout(asked: trying.Asked, dataset: Path, split: pd.DataFrame, folders: dict[str, str]) -> gr.Blocks:
@@ -46,7 +50,7 @@ def layout(asked: trying.Asked, dataset: Path, split: pd.DataFrame, folders: dic
             return ""
         name = Path(path).name
         try:
-            return page_of(name, label, *asked.about(Path(path)), asked.error)
+            return page_of(name, label, *asked.about(Path(path)), asked.error, asked.usual)
         except Unreadable as reason:
             return sentence(f"{name}: {reason}. Try another clip.")
         except SystemExit as ended:
