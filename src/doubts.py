@@ -10,8 +10,8 @@ from glimpse.settings import read  # isort: split
 import numpy as np
 import pandas as pd
 
-from glimpse.tables import read_array, read_table, write_table
-from glimpse.trials import Trial, possible, run_all
+from glimpse.tables import write_table
+from glimpse.trials import Trial, all_clips, possible, run_all
 
 
 def doubts(table: pd.DataFrame) -> pd.DataFrame:
@@ -49,16 +49,7 @@ def doubts(table: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     s = read("seed", "candidates", "frames", "draw", "redraw", "all10", "split", "features", "model", "train",
              "evaluate", "study")  # fmt: skip
-    if s.model.tune:
-        raise SystemExit("doubts: reads the frozen backbone's features, so model.tune must be 0")
-    split = read_table("data/split.csv", ["clip", "action", "group"]).set_index("clip")
-    clips = read_table("data/clips.csv", ["clip"])["clip"]
-    read_array("data/features.npy", len(clips), None, None, None)  # found damaged here, not in every training
-    missing = [clip for clip in clips if clip not in split.index]
-    if missing:
-        raise SystemExit(f"data/split.csv: has no {missing[0]}: this wants every clip, so no official lists")
-    held = split.loc[clips]
-    actions, groups = held["action"].tolist(), held["group"].tolist()
+    clips, actions, groups = all_clips("doubts", s.model.tune)
     use = s.frames if s.all10.use == "all" else s.all10.use
     seeds, folds = range(s.seed, s.seed + s.study.seeds), range(s.study.folds)
     views = 1 + s.features.change
@@ -69,7 +60,7 @@ def main() -> None:
             "each action wants more groups than folds: set study.folds lower"
         )
     print(f"doubts: {len(trials)} trainings on {len(clips)} clips", flush=True)
-    found = doubts(run_all(trials, list(clips), actions, groups, s.study.folds, s))
+    found = doubts(run_all(trials, clips, actions, groups, s.study.folds, s))
     write_table("metrics/doubts.csv", found.round(4))
     wrong = int((found["mislabelled"] == "yes").sum())
     print(f"doubts: {wrong} of {len(found)} clips are probably mislabelled: metrics/doubts.csv, most doubtful first")

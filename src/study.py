@@ -17,8 +17,8 @@ import pandas as pd
 
 from glimpse.files import whole
 from glimpse.intervals import Difference, Score, accuracy_score, difference
-from glimpse.tables import read_array, read_table, write_table
-from glimpse.trials import Trial, possible, run_all
+from glimpse.tables import write_table
+from glimpse.trials import Trial, all_clips, possible, run_all
 
 SHARES = (0.25, 0.5, 0.75)  # of the training groups, for the learning curve
 ORDERLESS = ("mean", "attention")
@@ -190,16 +190,7 @@ def never_seen(found: Found, error: float) -> tuple[dict[str, Score], str]:
 def main() -> None:
     s = read("seed", "candidates", "frames", "draw", "redraw", "first5", "all10", "split", "features", "model",
              "train", "evaluate", "study")  # fmt: skip
-    if s.model.tune:
-        raise SystemExit("study: reads the frozen backbone's features, so model.tune must be 0")
-    split = read_table("data/split.csv", ["clip", "action", "group"]).set_index("clip")
-    clips = read_table("data/clips.csv", ["clip"])["clip"]
-    read_array("data/features.npy", len(clips), None, None, None)  # found damaged here, not in every training
-    missing = [clip for clip in clips if clip not in split.index]
-    if missing:
-        raise SystemExit(f"data/split.csv: has no {missing[0]}: the study wants every clip, so no official lists")
-    held = split.loc[clips]
-    actions, groups = held["action"].tolist(), held["group"].tolist()
+    clips, actions, groups = all_clips("study", s.model.tune)
     use = s.frames if s.all10.use == "all" else s.all10.use
     first = s.frames if s.first5.use == "all" else s.first5.use
     base = Trial(use, s.model.temporal, 1 + s.features.change, s.seed, 0)
@@ -207,7 +198,7 @@ def main() -> None:
     unique = list(dict.fromkeys(trial for asked in trials.values() for trial in asked))
     folds = f"{s.study.folds} folds x {s.study.seeds} seeds"
     print(f"study: {len(unique)} trainings on {len(clips)} clips, {folds}", flush=True)
-    table = run_all(unique, list(clips), actions, groups, s.study.folds, s)
+    table = run_all(unique, clips, actions, groups, s.study.folds, s)
     found = Found(table, trials)
     _, twice, more_clips = learning_curve(found)
     lost, unseen = never_seen(found, s.evaluate.error)

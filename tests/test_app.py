@@ -346,14 +346,14 @@ class TestHarm:
         for path in ("/gradio_api/info", "/gradio_api/openapi.json", "/docs", "/openapi.json", "/monitoring"):
             assert answer_of(address, path)[0] == 404
 
-    @pytest.mark.parametrize("name", ["../../../harm.avi", "/tmp/glimpse-harm.avi", "..\\..\\harm.avi", "a/b/harm.avi"])
+    @pytest.mark.parametrize("name", ["../../../harm.avi", "{}/harm.avi", "..\\..\\harm.avi", "a/b/harm.avi"])
     def test_a_name_with_path_characters_goes_nowhere(self, served, name):
         folder, address = served
-        kept = uploaded(address, name, b"harm")
+        kept = uploaded(address, name.format(folder.parent), b"harm")
         uploads = os.path.dirname(os.path.dirname(kept))
         assert os.path.basename(uploads).startswith("glimpse-") and "\\" not in kept
         assert os.path.realpath(kept) == os.path.join(os.path.realpath(uploads), *kept.split("/")[-2:])
-        assert not list(folder.parent.rglob("*harm.avi")) and not os.path.exists("/tmp/glimpse-harm.avi")
+        assert not list(folder.parent.rglob("*harm.avi"))
 
     def test_an_upload_beyond_the_limit_is_refused(self, served):
         with pytest.raises(urllib.error.HTTPError) as caught:

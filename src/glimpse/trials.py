@@ -24,6 +24,7 @@ from glimpse.model import Temporal
 from glimpse.parts import Part
 from glimpse.readings import Draws, FeatureReadings
 from glimpse.splitting import assign, holdings_of, in_folds
+from glimpse.tables import read_array, read_table
 from glimpse.training import last_logits, loader, train_on
 from glimpse.workers import side_by_side
 
@@ -39,6 +40,23 @@ class Trial:
     fold: int
     share: float = 1.0  # of the groups that may be trained on
     left_out: str = ""  # an action that no training sees
+
+
+def all_clips(stage: str, tune: int) -> tuple[list[str], list[str], list[str]]:
+    """The clips in the order of their features, with their actions and groups, for a stage that trains on all of them.
+
+    A tuned backbone, a clip that stands in no part and damaged features end the program with one line.
+    """
+    if tune:
+        raise SystemExit(f"{stage}: reads the frozen backbone's features, so model.tune must be 0")
+    split = read_table("data/split.csv", ["clip", "action", "group"]).set_index("clip")
+    clips = read_table("data/clips.csv", ["clip"])["clip"].tolist()
+    read_array("data/features.npy", len(clips), None, None, None)  # found damaged here, not in every training
+    missing = [clip for clip in clips if clip not in split.index]
+    if missing:
+        raise SystemExit(f"data/split.csv: has no {missing[0]}: {stage} wants every clip, so no official lists")
+    held = split.loc[clips]
+    return clips, held["action"].tolist(), held["group"].tolist()
 
 
 def run_all(
