@@ -24,6 +24,7 @@ import pandas as pd
 import yaml
 
 from glimpse.intervals import accuracy_score, difference
+from glimpse.looks import Look
 from glimpse.settings import changed, check, load
 from glimpse.tables import read_table, write_table
 from glimpse.trials import Trial, possible, run_all
@@ -33,8 +34,9 @@ AS_SET = "settings as they are"
 LEVERS: dict[str, dict[str, object]] = {
     AS_SET: {},
     "square in the middle": {"features.follow": False},
+    "no flow": {"features.flow": False},
     "no changes": {"features.change": False},
-    "square in the middle, no changes": {"features.follow": False, "features.change": False},
+    "no changes, no flow": {"features.change": False, "features.flow": False},
     "frames stored at 240 pixels": {"store_size": 240},
     "squares of 128 pixels": {"features.size": 128},
     "squares of 192 pixels": {"features.size": 192, "store_size": 192},
@@ -77,7 +79,7 @@ def validate(work: Path, tree: dict, labels: pd.DataFrame, folds: int, seeds: in
     s = SimpleNamespace(**check(changed(tree, {"train.refit": False})))  # val is judged before it
     clips = read_table(work / "data/clips.csv", ["clip"])["clip"]
     of = labels.loc[clips]
-    base = Trial(s.frames if s.all10.use == "all" else s.all10.use, s.model.temporal, 1 + s.features.change, 0, 0)
+    base = Trial(s.frames if s.all10.use == "all" else s.all10.use, s.model.temporal, Look.of(s.features).views, 0, 0)
     trials = [replace(base, seed=seed, fold=fold) for seed in range(seeds) for fold in range(folds)]
     known = of["action"].tolist(), of["group"].tolist(), folds
     if not all(possible(trial, *known, s.split.val, s.seed) for trial in trials):

@@ -10,6 +10,7 @@ from glimpse.settings import read  # isort: split
 import numpy as np
 import pandas as pd
 
+from glimpse.looks import Look
 from glimpse.tables import write_table
 from glimpse.trials import Trial, all_clips, possible, run_all
 
@@ -52,7 +53,7 @@ def main() -> None:
     clips, actions, groups = all_clips("doubts", s.model.tune)
     use = s.frames if s.all10.use == "all" else s.all10.use
     seeds, folds = range(s.seed, s.seed + s.study.seeds), range(s.study.folds)
-    views = 1 + s.features.change
+    views = Look.of(s.features).views
     trials = [Trial(use, s.model.temporal, views, seed, fold) for seed in seeds for fold in folds]
     if not all(possible(trial, actions, groups, s.study.folds, s.split.val, s.seed) for trial in trials):
         raise SystemExit(

@@ -71,8 +71,9 @@ class OneFrame(WholeClip):
 
 def network_of(recognizer: TorchRecognizer) -> Network:
     """All that a model is made of, from looks to logits, batch norms folded, on the CPU."""
-    backbones = [fold(load_backbone(state)) for state in recognizer.kept["backbones"]]
-    return Network(backbones if recognizer.tuned else map(AsStored, backbones), recognizer.temporal).eval()
+    folded = [fold(load_backbone(state)) for state in recognizer.kept["backbones"]]
+    backbones = folded if recognizer.tuned else map(AsStored, folded)
+    return Network(backbones, recognizer.temporal, recognizer.look.seen).eval()
 
 
 def metadata(recognizer: TorchRecognizer) -> dict[str, str]:

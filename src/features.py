@@ -1,6 +1,6 @@
 """Stage `features`: what the frozen backbone makes of every candidate frame, once, for all trainings to come.
 
-Reads data/frames/ and data/clips.csv. Writes data/features.npy: float16 (clips, 1 + looks, candidates, views * 1280),
+Reads data/frames/ and data/clips.csv. Writes data/features.npy: float16 (clips, 1 + looks, candidates, width),
 clips in the order of clips.csv, the clean look first. Run: python src/features.py
 """
 
@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from glimpse import augment, backbone, engine, looks, sampling
-from glimpse.augment import augmented_look, mirror_allowed, transforms
+from glimpse import augment, backbone, engine, flow, looks, movement, sampling
+from glimpse.augment import Transforms, augmented_look, mirror_allowed, transforms
 from glimpse.backbone import load_backbone, pretrained
 from glimpse.engine import frozen, pick_device, seen, versions
 from glimpse.files import remember, remembered, whole
-from glimpse.looks import Look, clean_look
+from glimpse.looks import Look, pictures_of, plain
 from glimpse.store import Frames, Stored, code_of
 from glimpse.tables import read_table
 
@@ -48,17 +48,17 @@ def look_at(
     frames: Frames,
     run: Callable[[np.ndarray], np.ndarray],
     look: Look,
-    change: tuple[torch.nn.Module, torch.nn.Module],
+    change: Transforms,
     count: int,
 ) -> None:
     """Look at one clip, clean and in `count` augmented looks, and keep the features, float16 (1 + count, candidates,
-    views * 1280)."""
-    stored = frames.stored(clip)
-    features = [seen(run, clean_look(stored, look))]
+    width)."""
+    pictures = pictures_of(frames.stored(clip), look)
+    features = [seen(run, plain(pictures, look.size), look)]
     for number in range(count):
         with ONE_DRAWS:
-            augmented = augmented_look(stored, look, change, SEED, clip, number)
-        features.append(seen(run, augmented))
+            augmented = augmented_look(pictures, look, change, SEED, clip, number)
+        features.append(seen(run, augmented, look))
     made = io.BytesIO()
     np.save(made, np.stack(features))
     remember(entry, made.getvalue())
@@ -95,8 +95,8 @@ def main() -> None:
     if not mirror and chosen.mirror == "auto":
         print("features: no mirrored looks, since names of actions say left or right")
     device = pick_device()
-    look = Look(chosen.size, chosen.follow, chosen.change)
-    code = code_of(augment, backbone, engine, looks, sampling)
+    look = Look.of(chosen)
+    code = code_of(augment, backbone, engine, flow, looks, movement, sampling)
     settings = [code, chosen.weights, look, chosen.looks, mirror, chosen.precision, SEED, device.type, versions()]
     entries = {clip: entry_of(clip, frames.stored(clip), settings) for clip in clips}
     new = [clip for clip in clips if kept(entries[clip]) is None]

@@ -17,6 +17,7 @@ import pandas as pd
 
 from glimpse.files import whole
 from glimpse.intervals import Difference, Score, accuracy_score, difference
+from glimpse.looks import Look
 from glimpse.tables import write_table
 from glimpse.trials import Trial, all_clips, possible, run_all
 
@@ -193,7 +194,7 @@ def main() -> None:
     clips, actions, groups = all_clips("study", s.model.tune)
     use = s.frames if s.all10.use == "all" else s.all10.use
     first = s.frames if s.first5.use == "all" else s.first5.use
-    base = Trial(use, s.model.temporal, 1 + s.features.change, s.seed, 0)
+    base = Trial(use, s.model.temporal, Look.of(s.features).views, s.seed, 0)
     trials = plan(s, base, replace(base, use=first), actions, groups)
     unique = list(dict.fromkeys(trial for asked in trials.values() for trial in asked))
     folds = f"{s.study.folds} folds x {s.study.seeds} seeds"

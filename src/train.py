@@ -19,10 +19,10 @@ import pandas as pd
 import torch
 
 from glimpse.augment import mirror_allowed, transforms
-from glimpse.backbone import WIDTH, load_backbone, pretrained, tune_last
+from glimpse.backbone import load_backbone, pretrained, tune_last
 from glimpse.calibration import calibrate
 from glimpse.checkpoint import Checkpoint
-from glimpse.engine import pick_device, versions
+from glimpse.engine import pick_device, versions, widths
 from glimpse.looks import Look
 from glimpse.model import Network, Temporal, save
 from glimpse.parts import load_parts
@@ -42,9 +42,9 @@ def main() -> None:
     names, parts = load_parts(["train", "val"])
     train, val = parts["train"], parts["val"]
     torch.manual_seed(s.seed)
-    look = Look(s.features.size, s.features.follow, s.features.change)
+    look = Look.of(s.features)
     kept = {"kind": s.model.temporal, "hidden": s.model.hidden}
-    temporal = Temporal(**kept, views=look.views, width=WIDTH, actions=len(names), dropout=s.model.dropout)
+    temporal = Temporal(**kept, widths=widths(look), actions=len(names), dropout=s.model.dropout)
     trained = [{"params": list(temporal.parameters()), "lr": s.train.lr}]
     weights, looks = pretrained(s.features.weights), s.features.looks
     network: Network | Temporal
@@ -55,7 +55,7 @@ def main() -> None:
         backbones = [load_backbone(weights) for _ in range(1 if s.model.tied else use)]
         tuned = [parameter for backbone in backbones for parameter in tune_last(backbone, s.model.tune)]
         trained.append({"params": tuned, "lr": s.train.tune_lr})
-        network = Network(backbones, temporal).to(device).to(memory_format=torch.channels_last)
+        network = Network(backbones, temporal, look.seen).to(device).to(memory_format=torch.channels_last)
         change = transforms(look.size, mirror_allowed(s.features.mirror, names))
         readings = partial(FrameReadings, Frames("data/frames"), look, change, s.seed)
         looks, inputs = ENDLESS if looks else 0, sorted(Path("data/frames").glob("*.tar"))
@@ -63,7 +63,7 @@ def main() -> None:
         device, precision, workers = torch.device("cpu"), "float32", 0
         torch.set_num_threads(1)
         network = temporal
-        shape = len(read_table("data/clips.csv", ["clip"])), 1 + looks, s.candidates, look.views * WIDTH
+        shape = len(read_table("data/clips.csv", ["clip"])), 1 + looks, s.candidates, sum(widths(look))
         readings, inputs = partial(FeatureReadings, read_array("data/features.npy", *shape)), ["data/features.npy"]
     draws = partial(Draws, s.candidates, s.frames, use, s.draw, looks, s.redraw, s.seed)
     sizes = f"{len(train.clips)} train clips, {len(val.clips)} val clips"

@@ -104,7 +104,7 @@ def trained(tmp_path_factory):
 def frames_alone(trained, tmp_path_factory):
     """The small project with all10 trained on frames without changes, for which the demo's answers are known."""
     folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("alone") / "frames"))
-    write_params(folder, **SMALL, **{"features.change": False})
+    write_params(folder, **SMALL, **{"features.change": False, "features.flow": False})
     np.save(folder / "data/features.npy", np.load(folder / "data/features.npy")[..., :WIDTH])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -23,6 +23,7 @@ from glimpse.exported import OnnxRecognizer
 from glimpse.inference import TorchRecognizer
 from glimpse.looks import clean_look
 from glimpse.model import Temporal
+from glimpse.movement import MOVED
 from glimpse.store import Frames
 
 exporter = pytest.mark.skipif(
@@ -86,7 +87,7 @@ def test_every_reader_and_tuned_and_untied_backbones_are_exported(trained, tmp_p
     contents = model.load(trained / "models/all10/model.pt")
     contents.pop("format")
     torch.manual_seed(0)
-    temporal = Temporal(kind, 2, 1280, 8, 5, 0.0)
+    temporal = Temporal(kind, [1280, 1280, MOVED], 8, 5, 0.0)
     tied = kind == "gru"
     backbones = [pretrained("none") | {"0.0.weight": torch.randn(32, 3, 3, 3)} for _ in range(1 if tied else 3)]
     contents |= {"temporal": {"kind": kind, "hidden": 8}, "state": temporal.state_dict(), "tune": 1, "use": 3}
@@ -95,7 +96,7 @@ def test_every_reader_and_tuned_and_untied_backbones_are_exported(trained, tmp_p
     export.export(ours, tmp_path)
     theirs, looks = (
         OnnxRecognizer(tmp_path / "model.onnx"),
-        np.random.default_rng(0).integers(0, 255, (3, 2, 128, 128, 3)),
+        np.random.default_rng(0).integers(0, 255, (3, 3, 128, 128, 3)),
     )
     whole, carried = ours.believe_looks(looks.astype(np.uint8)), np.zeros((1, ours.memory), np.float32)
     assert np.allclose(theirs.believe_looks(looks.astype(np.uint8)), whole, atol=1e-4)

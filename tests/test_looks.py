@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from glimpse.augment import augmented_look, mirror_allowed, transforms
-from glimpse.looks import STILL, Look, clean_look, cover, follow
+from glimpse.looks import STILL, Look, clean_look, cover, follow, pictures_of
 from glimpse.store import Stored, from_jpeg, to_jpeg
 
-PLAIN = Look(32, follow=False, change=False)
+PLAIN = Look(32, follow=False, change=False, flow=False)
 
 
 def picture(seed=0, height=48, width=64):
@@ -29,13 +29,13 @@ def moving(x, y, side=12, height=120, width=160):
 
 def test_the_plain_clean_look_is_the_middle_square_as_rgb():
     frame = picture()
-    look = clean_look(stored(frame), Look(48, follow=False, change=False))
+    look = clean_look(stored(frame), Look(48, follow=False, change=False, flow=False))
     assert look.shape == (1, 1, 48, 48, 3) and look.dtype == np.uint8
     assert np.array_equal(look[0, 0], from_jpeg(to_jpeg(frame))[:, 8:56, ::-1])
 
 
 def test_small_frames_are_enlarged_and_the_wanted_positions_are_shown():
-    look = Look(96, follow=True, change=True)
+    look = Look(96, follow=True, change=True, flow=False)
     clip = stored(*map(picture, range(4)))
     assert clean_look(clip, look).shape == (4, 2, 96, 96, 3)
     assert np.array_equal(clean_look(clip, look, [3, 1]), clean_look(clip, look)[[3, 1]])
@@ -43,7 +43,7 @@ def test_small_frames_are_enlarged_and_the_wanted_positions_are_shown():
 
 def test_the_change_is_a_view_of_its_own():
     change = moving(32, 24, 12, 48, 64)
-    frame, seen = clean_look(stored(picture(), changes=[change]), Look(48, follow=False, change=True))[0]
+    frame, seen = clean_look(stored(picture(), changes=[change]), Look(48, follow=False, change=True, flow=False))[0]
     assert np.array_equal(seen, from_jpeg(to_jpeg(change))[:, 8:56, ::-1])
     assert np.array_equal(frame, from_jpeg(to_jpeg(picture()))[:, 8:56, ::-1])
 
@@ -55,7 +55,7 @@ def test_the_square_follows_what_moves_and_stays_in_the_frame():
     assert [side for _, _, side in squares] == pytest.approx([48] * 5, abs=1)  # CLOSEST: 0.4 of 120 pixels
     frame = np.zeros((120, 160, 3), np.uint8)
     frame[54:66, 14:26] = (0, 0, 255)
-    look = clean_look(stored(frame, changes=[moving(20, 60)]), Look(48, follow=True, change=False))[0, 0]
+    look = clean_look(stored(frame, changes=[moving(20, 60)]), Look(48, follow=True, change=False, flow=False))[0, 0]
     assert (look[..., 0].astype(int) - look[..., 2] > 150).mean() == pytest.approx((12 / 48) ** 2, rel=0.25)
 
 
@@ -68,11 +68,11 @@ def test_where_nothing_moves_the_square_is_the_middle():
     assert follow([np.full((120, 160, 3), STILL, np.uint8)]) == [(80, 60, 120)]
 
 
-@pytest.mark.parametrize("look", [PLAIN, Look(32, follow=True, change=True)])
+@pytest.mark.parametrize("look", [PLAIN, Look(32, follow=True, change=True, flow=True)])
 @pytest.mark.parametrize("seed", range(5))
 def test_augmentation_moves_all_frames_of_a_clip_together(seed, look):
     clip = stored(*[picture()] * 4, changes=[moving(32, 24, 12, 48, 64)] * 4)
-    seen = augmented_look(clip, look, transforms(32, mirror=True), seed, "clip", 1)
+    seen = augmented_look(pictures_of(clip, look), look, transforms(32, mirror=True), seed, "clip", 1)
     assert seen.shape == (4, look.views, 32, 32, 3) and seen.dtype == np.uint8
     assert all(np.array_equal(seen[0], other) for other in seen[1:])
     assert not np.array_equal(seen, clean_look(clip, look))
@@ -80,11 +80,11 @@ def test_augmentation_moves_all_frames_of_a_clip_together(seed, look):
 
 def test_a_frame_and_its_change_are_moved_alike_and_colours_are_the_frames_alone():
     change = moving(40, 30, 12, 48, 64)
-    look = Look(32, follow=False, change=True)
+    look = Look(32, follow=False, change=True, flow=False)
     for seed in range(10):
-        frame, seen = augmented_look(stored(change, changes=[change]), look, transforms(32, mirror=True), seed, "clip")[
-            0
-        ]
+        frame, seen = augmented_look(
+            pictures_of(stored(change, changes=[change]), look), look, transforms(32, mirror=True), seed, "clip"
+        )[0]
         assert ((frame[..., 0] > frame[..., 0].mean()) == (seen[..., 0] > seen[..., 0].mean())).mean() > 0.98
         assert np.median(seen) == STILL
 
@@ -92,9 +92,9 @@ def test_a_frame_and_its_change_are_moved_alike_and_colours_are_the_frames_alone
 def test_a_look_follows_from_its_seed_clip_and_number_alone():
     clip, change = stored(picture()), transforms(32, mirror=True)
     keys = [(0, "a", 1), (0, "a", 2), (0, "b", 1), (1, "a", 1)]
-    looks = {key: augmented_look(clip, PLAIN, change, *key).tobytes() for key in keys}
+    looks = {key: augmented_look(pictures_of(clip, PLAIN), PLAIN, change, *key).tobytes() for key in keys}
     assert len(set(looks.values())) == 4
-    assert looks[0, "a", 1] == augmented_look(clip, PLAIN, change, 0, "a", 1).tobytes()
+    assert looks[0, "a", 1] == augmented_look(pictures_of(clip, PLAIN), PLAIN, change, 0, "a", 1).tobytes()
 
 
 @pytest.mark.parametrize("mirror", [True, False])
@@ -102,7 +102,10 @@ def test_looks_are_mirrored_only_where_it_is_allowed(mirror):
     frame = np.zeros((48, 48, 3), np.uint8)
     frame[:, 24:] = 255  # lighter on the right
     change = transforms(32, mirror)
-    looks = [augmented_look(stored(frame), PLAIN, change, 0, "clip", n)[0, 0].astype(int) for n in range(40)]
+    looks = [
+        augmented_look(pictures_of(stored(frame), PLAIN), PLAIN, change, 0, "clip", n)[0, 0].astype(int)
+        for n in range(40)
+    ]
     lighter_left = sum(look[:, :8].mean() > look[:, -8:].mean() + 20 for look in looks)
     assert (10 <= lighter_left <= 30) if mirror else lighter_left == 0
 

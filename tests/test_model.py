@@ -11,9 +11,9 @@ from glimpse.model import Temporal
 KINDS = ["lstm+mean", "lstm", "gru", "mean", "attention"]
 
 
-def temporal(kind, views=1):
+def temporal(kind, widths=(16,)):
     torch.manual_seed(0)
-    return Temporal(kind, views, 16, 8, 3, 0.5).eval()
+    return Temporal(kind, widths, 8, 3, 0.5).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -35,7 +35,7 @@ def test_a_stream_read_frame_by_frame_gives_what_the_whole_clip_gives(kind):
 
 
 def test_no_view_outweighs_another():
-    network, features = temporal("lstm", views=2), torch.randn(2, 6, 32)
+    network, features = temporal("lstm", (16, 16)), torch.randn(2, 6, 32)
     louder = features * torch.tensor([1.0, 100.0]).repeat_interleave(16) + 5
     assert torch.allclose(network(louder), network(features), atol=1e-3)
 

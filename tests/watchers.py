@@ -10,7 +10,7 @@ from glimpse.recognizer import Recognizer
 
 KEPT = {
     "actions": ["left", "right"], "use": 10, "temperature": 1.0, "candidates": 20, "frames": 10, "draw": "segments",
-    "seed": 0, "store_size": 48, "look": {"size": 32, "follow": True, "change": True}, "seconds": 2.0,
+    "seed": 0, "store_size": 48, "look": {"size": 32, "follow": True, "change": True, "flow": True}, "seconds": 2.0,
     "val": {"confidence": [0.5] * 20, "right": [True] * 20},
 }  # fmt: skip
 

@@ -4,47 +4,47 @@ One draw a look: the crop, the mirror and the colours move together through the 
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torchvision.transforms import v2
 
-from glimpse.looks import Look, cut, pictures_of
+from glimpse.flow import REST
+from glimpse.looks import Look, Pictures, cut
 from glimpse.sampling import keyed_rng
-from glimpse.store import Stored
 
 MARGIN = 1.15  # sides of what is stored around a square that follows, to the square: room for crops
 
-Transforms = tuple[v2.Transform, v2.Transform]  # of where things are, and of their colours
+Transforms = tuple[v2.Transform, float, v2.Transform]  # a crop, how often it is mirrored, and colours
 
 
 def transforms(size: int, mirror: bool) -> Transforms:
-    """torchvision's transforms for one look: of where things are, to `size` x `size` pixels, and of their colours."""
-    where = [v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)]
-    if mirror:
-        where.append(v2.RandomHorizontalFlip())
-    return v2.Compose(where), v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3)
+    """torchvision's transforms for one look, a crop of `size` x `size` pixels and other colours; half are mirrored."""
+    crop = v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)
+    return crop, 0.5 * mirror, v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3)
 
 
-def augmented_look(
-    stored: Stored, look: Look, change: Transforms, seed: int, *key: object, positions: Collection[int] | None = None
-) -> np.ndarray:
-    """One augmented look at candidates of a `Stored` clip, uint8 RGB (frames, views, size, size, 3).
+def augmented_look(pictures: Pictures, look: Look, change: Transforms, seed: int, *key: object) -> np.ndarray:
+    """One augmented look at what `pictures_of` found, uint8 RGB (frames, views, size, size, 3).
 
     `change` is what `transforms` made; the draw follows from the seed and the key (the clip, which look, which epoch).
-    Frames and their changes are moved alike; colours are the frames' alone.
+    All views of a frame are moved alike; colours are the frames' alone. Mirrored, what moved left moves right.
     """
-    where, colours = change
-    pictures, squares = pictures_of(stored, look, positions)
+    crop, mirrored, colours = change
+    held, squares = pictures
     if look.follow:
         wide = round(MARGIN * look.size)
-        pictures = [[cut(one, (x, y, MARGIN * side), wide) for one in views]
-                    for views, (x, y, side) in zip(pictures, squares, strict=True)]  # fmt: skip
-    stack = torch.from_numpy(np.array(pictures)[..., ::-1].copy())  # (frames, views, height, width, 3)
+        held = [[cut(one, (x, y, MARGIN * side), wide) for one in views]
+                for views, (x, y, side) in zip(held, squares, strict=True)]  # fmt: skip
+    stack = torch.from_numpy(np.array(held)[..., ::-1].copy())  # (frames, views, height, width, 3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(keyed_rng(seed, "look", *key).integers(2**63)))
-        shown = where(stack.permute(0, 1, 4, 2, 3))
+        shown = crop(stack.permute(0, 1, 4, 2, 3))
+        if torch.rand(()) < mirrored:
+            shown = v2.functional.horizontal_flip(shown)
+            if look.flow:
+                shown[:, -1, 0] = (2 * REST - shown[:, -1, 0].int()).clamp(0, 255).byte()
         shown[:, 0] = colours(shown[:, 0])
     return shown.permute(0, 1, 3, 4, 2).contiguous().numpy()
 

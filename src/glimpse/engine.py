@@ -18,6 +18,8 @@ from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 from glimpse.backbone import WIDTH, Backbone, fold
+from glimpse.looks import Look
+from glimpse.movement import MOVED, movement
 
 
 def versions() -> dict[str, str]:
@@ -60,9 +62,18 @@ def frozen(backbone: Backbone, device: torch.device, precision: str) -> Callable
     return run
 
 
-def seen(run: Callable[[np.ndarray], np.ndarray], looks: np.ndarray) -> np.ndarray:
-    """What `run`, made by `frozen`, makes of looks (frames, views, size, size, 3): float16 (frames, views * 1280)."""
-    return run(looks.reshape(-1, *looks.shape[2:])).reshape(len(looks), -1)
+def widths(look: Look) -> list[int]:
+    """How many numbers are made of each view."""
+    return [WIDTH] * look.seen + [MOVED] * look.flow
+
+
+def seen(run: Callable[[np.ndarray], np.ndarray], looks: np.ndarray, look: Look) -> np.ndarray:
+    """What is made of looks (frames, views, size, size, 3), by `run`, made by `frozen`, and of flow: float16 (frames,
+    width), where the width is that of all views."""
+    features = run(looks[:, : look.seen].reshape(-1, *looks.shape[2:])).reshape(len(looks), -1)
+    if not look.flow:
+        return features
+    return np.concatenate([features, movement(torch.from_numpy(looks[:, -1])).numpy().astype(np.float16)], 1)
 
 
 def to_onnx(backbone: Backbone) -> bytes:

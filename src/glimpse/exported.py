@@ -9,7 +9,7 @@ import onnxruntime
 
 from glimpse.recognizer import Recognizer
 
-FORMAT = 1  # of what stands in an exported model's metadata; another one is refused
+FORMAT = 2  # of what stands in an exported model's metadata; another one is refused
 
 
 class OnnxRecognizer(Recognizer):

@@ -33,10 +33,11 @@ def heat(
     """
     positions = recognizer.positions(clip) if positions is None else positions
     network, device = recognizer.network
-    maps = _maps(network, torch.from_numpy(clean_look(stored, recognizer.look, positions)).to(device))
+    looks = torch.from_numpy(clean_look(stored, recognizer.look, positions)).to(device)
+    maps, moved = _maps(network, looks), network.moved(looks)
     maps.requires_grad_()
     with torch.backends.cudnn.flags(enabled=False):  # its LSTM has no gradients outside of training
-        logits = network.temporal(maps.mean((3, 4)).flatten(1)[None])[0]
+        logits = network.temporal(torch.cat([maps.mean((3, 4)).flatten(1), moved], 1)[None])[0]
     asked = int(logits[-1].argmax()) if action is None else action
     (slopes,) = torch.autograd.grad(logits[-1, asked], maps)
     spoke = functional.relu((slopes * maps).sum(2)).sum(1).detach().cpu().numpy()  # of the frame and of its change
@@ -49,9 +50,9 @@ def heat(
 
 @torch.no_grad()
 def _maps(network: Network, looks: torch.Tensor) -> torch.Tensor:
-    """The backbone's last maps of looks (frames, views, size, size, 3): (frames, views, 1280, rows, columns)."""
+    """The backbone's last maps of looks (frames, views, size, size, 3): (frames, seen, 1280, rows, columns)."""
     sees = list(network.backbones) if len(network.backbones) > 1 else [network.backbones[0]] * len(looks)
-    return torch.stack([see.maps(views) for see, views in zip(sees, looks, strict=False)])  # type: ignore[operator]
+    return torch.stack([see.maps(views[: network.seen]) for see, views in zip(sees, looks, strict=False)])  # type: ignore[operator]
 
 
 def _laid(spoke: np.ndarray, frame: np.ndarray, square: tuple[float, float, float]) -> np.ndarray:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glimpse.backbone import WIDTH, load_backbone
-from glimpse.engine import frozen, mixed_precision, pick_device, seen
+from glimpse.backbone import load_backbone
+from glimpse.engine import frozen, mixed_precision, pick_device, seen, widths
 from glimpse.model import Network, Temporal, load
 from glimpse.parts import Part
 from glimpse.recognizer import Recognizer
@@ -26,7 +26,7 @@ class TorchRecognizer(Recognizer):
         if not self.tuned:
             torch.set_num_threads(1)  # what reads the looks is too small to share out
         self.temporal = Temporal(
-            **self.kept["temporal"], width=WIDTH, views=self.look.views, actions=len(self.actions), dropout=0.0
+            **self.kept["temporal"], widths=widths(self.look), actions=len(self.actions), dropout=0.0
         )
         self.temporal.load_state_dict(self.kept["state"])
         self.temporal.eval()
@@ -42,9 +42,9 @@ class TorchRecognizer(Recognizer):
 
     def believe_looks(self, looks: np.ndarray) -> np.ndarray:
         if not self.tuned:
-            return self.believe_features(seen(self._see, looks)[None])[0]
+            return self.believe_features(seen(self._see, looks, self.look)[None])[0]
         network, device = self.network
-        few = Network(network.backbones[: len(looks)], network.temporal)  # untied and shown fewer frames
+        few = Network(network.backbones[: len(looks)], network.temporal, network.seen)  # untied and shown fewer frames
         with torch.inference_mode(), mixed_precision(device, self.kept["precision"]):
             logits = few(torch.from_numpy(looks)[None].to(device))[0].float()
         return self._probabilities(logits)
@@ -57,13 +57,13 @@ class TorchRecognizer(Recognizer):
             with mixed_precision(device, self.kept["precision"]):
                 logits, after = network.step(torch.from_numpy(look).to(device), before.to(device))
         else:
-            features = torch.from_numpy(seen(self._see, look[None]).astype(np.float32))
+            features = torch.from_numpy(seen(self._see, look[None], self.look).astype(np.float32))
             logits, after = self.temporal.step(features.expand(len(carried), -1), before)
         return self._probabilities(logits.float()), after.float().cpu().numpy()
 
     @torch.inference_mode()
     def believe_features(self, features: np.ndarray) -> np.ndarray:
-        """The same of several clips from the features of frames that are read: float16 (clips, use, views * 1280)."""
+        """The same of several clips from the features of frames that are read: float16 (clips, use, width)."""
         return self._probabilities(self.temporal(torch.from_numpy(features.astype(np.float32))))
 
     def believe_part(
@@ -91,6 +91,6 @@ class TorchRecognizer(Recognizer):
     @cached_property
     def network(self) -> tuple[Network, torch.device]:
         """The whole network, and where it runs: a frozen one on the CPU, where its features are read."""
-        network = Network(map(load_backbone, self.kept["backbones"]), self.temporal).eval()
+        network = Network(map(load_backbone, self.kept["backbones"]), self.temporal, self.look.seen).eval()
         device = pick_device() if self.tuned else torch.device("cpu")
         return network.to(device).to(memory_format=torch.channels_last), device

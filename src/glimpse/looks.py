@@ -5,10 +5,13 @@ OpenCV and NumPy only, so that whoever runs the model needs no torch for it. Fea
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Self
 
 import cv2
 import numpy as np
 
+from glimpse.flow import flow_of
 from glimpse.store import Stored, from_jpeg
 
 STILL = 128  # of a change: no difference to the frame before
@@ -19,20 +22,33 @@ NOISE = 2  # grey levels of change that are no movement
 STEADY = 0.5  # how much of its last place the square keeps from one candidate to the next
 
 Square = tuple[float, float, float]  # x and y of its middle, and its side
+Pictures = tuple[list[list[np.ndarray]], list[Square]]  # of each frame: its views, BGR, and the square to look at
 
 
 @dataclass(frozen=True)
 class Look:
-    """How frames are looked at: pixels a side; whether the square follows what moves; whether changes are seen too."""
+    """How frames are looked at: pixels a side; whether the square follows what moves; whether their changes are seen
+    too, and their flow."""
 
     size: int
     follow: bool
     change: bool
+    flow: bool
+
+    @classmethod
+    def of(cls, features: SimpleNamespace) -> Self:
+        """As the settings `features` say."""
+        return cls(features.size, features.follow, features.change, features.flow)
+
+    @property
+    def seen(self) -> int:
+        """Views of one frame that the backbone sees: the frame, and its change."""
+        return 1 + self.change
 
     @property
     def views(self) -> int:
-        """Pictures the backbone sees of one frame: the frame, and its change."""
-        return 1 + self.change
+        """Pictures of one frame: those, and last its flow."""
+        return self.seen + self.flow
 
 
 def clean_look(stored: Stored, look: Look, positions: Collection[int] | None = None) -> np.ndarray:
@@ -40,8 +56,12 @@ def clean_look(stored: Stored, look: Look, positions: Collection[int] | None = N
 
     The square in the middle, or around what moves; enlarged where it has fewer than `look.size` pixels.
     """
-    pictures, squares = pictures_of(stored, look, positions)
-    return np.stack([shown(views, square, look.size) for views, square in zip(pictures, squares, strict=True)])
+    return plain(pictures_of(stored, look, positions), look.size)
+
+
+def plain(pictures: Pictures, size: int) -> np.ndarray:
+    """What `pictures_of` found, cut out and nothing else: uint8 RGB (frames, views, size, size, 3)."""
+    return np.stack([shown(views, square, size) for views, square in zip(*pictures, strict=True)])
 
 
 def shown(views: list[np.ndarray], square: Square, size: int) -> np.ndarray:
@@ -51,19 +71,22 @@ def shown(views: list[np.ndarray], square: Square, size: int) -> np.ndarray:
 
 def pictures_of(
     stored: Stored, look: Look, positions: Collection[int] | None = None, last: Square | None = None
-) -> tuple[list[list[np.ndarray]], list[Square]]:
-    """The frames at `positions` with their changes, BGR [(frame, change)], and the square of each: [(x, y, side)].
-
-    `last`: as in `follow`.
-    """
+) -> Pictures:
+    """The frames at `positions` with their changes and flow, and the square of each. `last`: as in `follow`."""
     positions = range(len(stored.jpegs)) if positions is None else positions
     frames = [from_jpeg(stored.jpegs[position]) for position in positions]
-    if not (look.follow or look.change):
+    if not (look.follow or look.views > 1):
         return [[frame] for frame in frames], [_middle(frame) for frame in frames]
     changes = [from_jpeg(change) for change in stored.changes[: max(positions) + 1]]
     squares = follow(changes, last) if look.follow else [_middle(change) for change in changes]
-    pictures = [[frame, changes[p]] if look.change else [frame] for frame, p in zip(frames, positions, strict=True)]
+    pictures = [_views(frame, changes[position], look) for frame, position in zip(frames, positions, strict=True)]
     return pictures, [squares[position] for position in positions]
+
+
+def _views(frame: np.ndarray, change: np.ndarray, look: Look) -> list[np.ndarray]:
+    """All that is looked at of a BGR frame."""
+    before = cv2.addWeighted(frame, 1, change, -1, STILL)  # as far as JPEGs tell
+    return [frame, *[change] * look.change, *([flow_of(before, frame)] if look.flow else [])]
 
 
 def follow(changes: Iterable[np.ndarray], last: Square | None = None) -> list[Square]:

@@ -7,15 +7,16 @@ accuracy against frames seen, and a stream can be followed as it comes.
 import io
 import math
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from glimpse.files import whole
+from glimpse.movement import movement
 
-FORMAT = 4  # of model.pt; a file of another format is refused
+FORMAT = 5  # of model.pt; a file of another format is refused
 
 
 class LockedDropout(nn.Dropout):
@@ -26,22 +27,22 @@ class LockedDropout(nn.Dropout):
 
 
 class Temporal(nn.Module):
-    """Features (clips, frames, views * width) to logits (clips, frames, actions), a row of logits after each frame.
+    """Features (clips, frames, width) to logits (clips, frames, actions), a row of logits after each frame.
 
-    kind: `lstm` or `gru` read in order; `mean` is the running mean of all frames so far; `attention` weighs them, each
-    by itself, so that a frame that tells much counts more (softmax over the frames so far). With `lstm+mean` two
-    readers of the same looks come to an answer each, and their probabilities are averaged: where order is hard to
-    learn, the mean holds the answer steady. In training the answers are learnt each by itself, and come as (readers,
-    clips, frames, actions). Sources: LSTM over frames as in LRCN (Donahue et al. 2015); attention as in Ilse et al.
-    2018.
+    widths: of each view of a frame, which together are the width. kind: `lstm` or `gru` read in order; `mean` is the
+    running mean of all frames so far; `attention` weighs them, each by itself, so that a frame that tells much counts
+    more (softmax over the frames so far). With `lstm+mean` two readers of the same looks come to an answer each, and
+    their probabilities are averaged: where order is hard to learn, the mean holds the answer steady. In training the
+    answers are learnt each by itself, and come as (readers, clips, frames, actions). Sources: LSTM over frames as in
+    LRCN (Donahue et al. 2015); attention as in Ilse et al. 2018.
     """
 
-    def __init__(self, kind: str, views: int, width: int, hidden: int, actions: int, dropout: float) -> None:
+    def __init__(self, kind: str, widths: Sequence[int], hidden: int, actions: int, dropout: float) -> None:
         super().__init__()
-        self.kinds, self.views = kind.split("+"), views
-        self.norm = nn.LayerNorm(width)
+        self.kinds, self.widths = kind.split("+"), [*widths]
+        self.norms = nn.ModuleList(map(nn.LayerNorm, widths))
         self.drop = LockedDropout(dropout)
-        self.squeeze = nn.Linear(views * width, hidden)
+        self.squeeze = nn.Linear(sum(widths), hidden)
         ordered = {"lstm": nn.LSTM, "gru": nn.GRU}
         self.read = nn.ModuleDict(
             {one: ordered[one](hidden, hidden, batch_first=True) for one in self.kinds if one in ordered}
@@ -56,9 +57,10 @@ class Temporal(nn.Module):
         return logits if self.training else together(logits)
 
     def _seen(self, features: torch.Tensor) -> torch.Tensor:
-        """What all readers are given of features (clips, frames, views * width): (clips, frames, hidden)."""
-        alike = self.norm(features.unflatten(2, (self.views, -1))).flatten(2)  # no view outweighs another
-        return torch.relu(self.squeeze(self.drop(alike)))
+        """What all readers are given of features (clips, frames, width): (clips, frames, hidden)."""
+        views = features.split(self.widths, 2)
+        alike = [norm(view) for norm, view in zip(self.norms, views, strict=True)]  # no view outweighs another
+        return torch.relu(self.squeeze(self.drop(torch.cat(alike, 2))))
 
     @property
     def carried(self) -> dict[str, int]:
@@ -68,7 +70,7 @@ class Temporal(nn.Module):
         return {kind: of[kind] for kind in self.kinds}
 
     def step(self, features: torch.Tensor, carried: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """One frame more: features (clips, views * width) and what is carried from the frames before, (clips, numbers),
+        """One frame more: features (clips, width) and what is carried from the frames before, (clips, numbers),
         zeros before the first. Returns the logits (clips, actions) that `forward` has there, and what to carry on."""
         seen = self._seen(features[:, None])[:, 0]
         logits, after = [], []
@@ -117,22 +119,29 @@ def together(logits: torch.Tensor) -> torch.Tensor:
 class Network(nn.Module):
     """Looks to logits: uint8 RGB (clips, frames, views, height, width, 3) to what `Temporal` answers.
 
-    One backbone for all frames, or, untied, as many backbones as frames: the n-th looks at the n-th frame.
+    One backbone for all frames, or, untied, as many backbones as frames: the n-th looks at the n-th frame. They see the
+    first `seen` views of it, and `movement` the one after those, if there is one.
     """
 
-    def __init__(self, backbones: Iterable[nn.Module], temporal: Temporal) -> None:
+    def __init__(self, backbones: Iterable[nn.Module], temporal: Temporal, seen: int) -> None:
         super().__init__()
         self.backbones = nn.ModuleList(backbones)
-        self.temporal = temporal
+        self.temporal, self.seen = temporal, seen
 
     def forward(self, looks: torch.Tensor) -> torch.Tensor:
-        clips, frames, views = looks.shape[:3]
+        clips, frames, views = looks.shape[0], looks.shape[1], looks[:, :, : self.seen]
         if len(self.backbones) == 1:
-            features = self.backbones[0](looks.flatten(0, 2)).unflatten(0, (clips, frames, views))
+            features = self.backbones[0](views.flatten(0, 2)).unflatten(0, (clips, frames, self.seen))
         else:
-            each = [see(looks[:, t].flatten(0, 1)).unflatten(0, (clips, views)) for t, see in enumerate(self.backbones)]
+            each = [see(views[:, t].flatten(0, 1)).unflatten(0, (clips, -1)) for t, see in enumerate(self.backbones)]
             features = torch.stack(each, dim=1)
-        return self.temporal(features.flatten(2).float())
+        moved = self.moved(looks.flatten(0, 1)).unflatten(0, (clips, frames))
+        return self.temporal(torch.cat([features.flatten(2).float(), moved], 2))
+
+    def moved(self, looks: torch.Tensor) -> torch.Tensor:
+        """What is made of flow, of looks (frames, views, height, width, 3): (frames, MOVED), or (frames, 0)."""
+        flow = looks[:, self.seen :]
+        return movement(flow[:, 0]) if flow.shape[1] else looks.new_zeros((len(looks), 0), dtype=torch.float32)
 
     @property
     def memory(self) -> int:
@@ -144,7 +153,10 @@ class Network(nn.Module):
 
         Returns the logits (readings, actions) that `forward` has there, and what to carry on.
         """
-        features = torch.stack([backbone(look).flatten() for backbone in self.backbones]).float()
+        moved = self.moved(look[None])[0]
+        features = torch.stack(
+            [torch.cat([backbone(look[: self.seen]).flatten().float(), moved]) for backbone in self.backbones]
+        )
         if len(self.backbones) == 1:
             return self.temporal.step(features.expand(carried.shape[0], -1), carried)
         before, count = carried[:, :-1], carried[:, -1]

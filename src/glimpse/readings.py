@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import Dataset
 
 from glimpse.augment import Transforms, augmented_look
-from glimpse.looks import Look, clean_look
+from glimpse.looks import Look, clean_look, pictures_of
 from glimpse.parts import Part
 from glimpse.sampling import draw, keyed_rng, reading
 from glimpse.store import Frames
@@ -79,4 +79,4 @@ class FrameReadings(Dataset):
         stored = self.frames.stored(clip)
         if which == 0:
             return clean_look(stored, self.look, positions)
-        return augmented_look(stored, self.look, self.change, self.seed, clip, which, positions=positions)
+        return augmented_look(pictures_of(stored, self.look, positions), self.look, self.change, self.seed, clip, which)

@@ -120,6 +120,7 @@ ALLOWED: dict[str, Whole | Number | Choice | Text] = {
     "features.size": Whole(32, 1024),
     "features.follow": YES_NO,
     "features.change": YES_NO,
+    "features.flow": YES_NO,
     "features.looks": Whole(0, 64),
     "features.mirror": Choice(("auto", True, False)),
     "features.precision": Choice(("float32", "bfloat16")),

@@ -17,9 +17,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from glimpse.backbone import WIDTH
 from glimpse.belief import threshold
 from glimpse.calibration import fit_temperature
+from glimpse.engine import widths
+from glimpse.looks import Look
 from glimpse.model import Temporal
 from glimpse.parts import Part
 from glimpse.readings import Draws, FeatureReadings
@@ -35,7 +36,7 @@ class Trial:
 
     use: int
     temporal: str
-    views: int  # 1: the frames alone; 2: what changed, too
+    views: int  # 1: the frames alone; as many as looks have: what changed and what moved, too
     seed: int
     fold: int
     share: float = 1.0  # of the groups that may be trained on
@@ -116,8 +117,9 @@ def _run(
         rows = parts_of(trial, actions, groups, folds, s.split.val, s.seed)
         numbers = np.array([names.index(action) if action in names else -1 for action in actions], dtype=np.int64)
         parts = {part: Part([clips[row] for row in held], [], held, numbers[held]) for part, held in rows.items()}
-        stored = np.load(features, mmap_mode="r")[..., : trial.views * WIDTH]
-        beliefs = train_and_believe(trial, stored, parts, len(names), s)
+        read = widths(Look.of(s.features))[: trial.views]
+        stored = np.load(features, mmap_mode="r")[..., : sum(read)]
+        beliefs = train_and_believe(trial, stored, read, parts, len(names), s)
     temperature = fit_temperature(beliefs["val"], parts["val"].actions)
     chances = {part: torch.softmax(torch.from_numpy(of) / temperature, 1) for part, of in beliefs.items()}
     sure = {part: of.max(1) for part, of in chances.items()}
@@ -136,12 +138,12 @@ def _run(
 
 
 def train_and_believe(
-    trial: Trial, features: np.ndarray, parts: dict[str, Part], count: int, s: SimpleNamespace
+    trial: Trial, features: np.ndarray, widths: list[int], parts: dict[str, Part], count: int, s: SimpleNamespace
 ) -> dict[str, np.ndarray]:
     """Train as a trial says; the logits after the last frame of val and test, {part: float32 (clips, count)}."""
     torch.manual_seed(trial.seed)
     kept = {"kind": trial.temporal, "hidden": s.model.hidden, "dropout": s.model.dropout}
-    network = Temporal(**kept, views=trial.views, width=WIDTH, actions=count)
+    network = Temporal(**kept, widths=widths, actions=count)
     draws = partial(Draws, s.candidates, s.frames, trial.use, s.draw, s.features.looks, s.redraw, trial.seed)
     trained = [{"params": list(network.parameters()), "lr": s.train.lr}]
     readings, cpu = partial(FeatureReadings, features), torch.device("cpu")

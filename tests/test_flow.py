@@ -1,0 +1,121 @@
+"""Flow: it tells how far and where to things move, leaves out what the camera does, and says the same each time."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from glimpse.augment import augmented_look, transforms
+from glimpse.flow import REST, STEP, flow_of
+from glimpse.looks import STILL, Look, clean_look, pictures_of
+from glimpse.movement import CELLS, DIRECTIONS, MOVED, movement
+from glimpse.store import Stored, to_jpeg
+from glimpse.video import difference
+
+
+def scene(height=120, width=160, seed=0):
+    """A picture with something to see everywhere: blurred noise."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)
+
+
+def pair(right, down, shift=(0, 0)):
+    """Two pictures, before and after: a square in the middle moves; the camera shifts all of it."""
+    ground, thing = scene(), scene(40, 40, 1)
+    frames = []
+    for part in (0, 1):
+        frame = np.roll(ground, (shift[1] * part, shift[0] * part), (0, 1))
+        y, x = 40 + (down + shift[1]) * part, 60 + (right + shift[0]) * part
+        frame[y : y + 40, x : x + 40] = thing
+        frames.append(frame)
+    return frames
+
+
+def inner(picture):
+    """Pixels of movement to the right and down, the median of where the square has been all the time."""
+    return (np.median(picture[52:68, 72:88, 2:0:-1].reshape(-1, 2).astype(float), 0) - REST) / STEP
+
+
+@pytest.mark.parametrize("moves", [(4, 0), (-4, 0), (0, 3), (0, -3), (3, -2)])
+@pytest.mark.parametrize("shift", [(0, 0), (5, 2)])
+def test_flow_is_what_moved_beyond_the_camera(moves, shift):
+    picture = flow_of(*pair(*moves, shift))
+    assert picture.shape == (120, 160, 3) and picture.dtype == np.uint8 and (picture[..., 0] == REST).all()
+    assert abs(inner(picture) - moves).max() < 0.75
+    corner = (picture[8:30, 8:40, 1:].astype(float) - REST) / STEP  # ground, which only the camera moved
+    assert np.abs(np.median(corner, (0, 1))).max() < 0.5
+
+
+def test_where_nothing_moves_there_is_no_flow():
+    assert (flow_of(scene(), scene()) == REST).all()
+    flat = np.full((32, 32, 3), 90, np.uint8)
+    assert (flow_of(flat, flat) == REST).all()
+
+
+def test_flow_is_the_same_on_any_number_of_threads():
+    before = cv2.getNumThreads()
+    found = set()
+    try:
+        for threads in (1, 2, 3, 8):
+            cv2.setNumThreads(threads)
+            found.add(flow_of(*pair(4, 3, (2, 1))).tobytes())
+    finally:
+        cv2.setNumThreads(before)
+    assert len(found) == 1
+
+
+def stored(right, down):
+    """One candidate, stored as `frames` stores it."""
+    before, frame = pair(right, down)
+    return Stored([to_jpeg(frame)], [to_jpeg(difference(frame, before))])
+
+
+def test_flow_is_the_last_view_and_is_told_from_what_is_stored():
+    look = Look(120, follow=False, change=True, flow=True)
+    frame, change, flow = clean_look(stored(4, -3), look)[0]
+    assert look.views == 3 and look.seen == 2
+    alone, seen = clean_look(stored(4, -3), Look(120, follow=False, change=False, flow=True))[0]
+    assert np.array_equal(alone, frame) and np.array_equal(seen, flow)
+    middle = (np.median(flow[52:68, 52:68, :2].reshape(-1, 2).astype(float), 0) - REST) / STEP
+    assert abs(middle - (4, -3)).max() < 1
+    assert abs(float(np.median(change[:10])) - STILL) <= 1
+
+
+def test_mirrored_what_moved_to_the_right_moves_to_the_left():
+    look = Look(64, follow=False, change=False, flow=True)
+    pictures = pictures_of(stored(5, 3), look)
+    sides, downs = [], []
+    for number in range(30):
+        flow = augmented_look(pictures, look, transforms(64, mirror=True), 0, "clip", number)[0, 1]
+        moved = flow[..., :2].reshape(-1, 2).astype(float) - REST
+        sides.append(np.sign(moved[np.abs(moved[:, 0]).argmax(), 0]))
+        downs.append(np.sign(moved[np.abs(moved[:, 1]).argmax(), 1]))
+    assert 5 <= sides.count(1) <= 25 and sides.count(1) + sides.count(-1) == 30
+    assert downs == [1] * 30
+
+
+def shown(cells):
+    """A picture of flow with movement in some cells: {(row, column): (pixels to the right, pixels down)}."""
+    picture = np.full((1, 64, 64, 3), REST, np.uint8)
+    for (row, column), moves in cells.items():
+        picture[0, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16, :2] = REST + STEP * np.array(moves)
+    return torch.from_numpy(picture)
+
+
+@pytest.mark.parametrize(("moves", "direction"), [((2, 0), 0), ((0, 2), 2), ((-2, 0), 4), ((0, -2), 6), ((2, 2), 1)])
+def test_movement_tells_where_how_much_moves_in_which_direction(moves, direction):
+    numbers = movement(shown({(1, 3): moves}))
+    assert numbers.shape == (1, MOVED)
+    amounts = numbers[0, : DIRECTIONS * CELLS**2].reshape(DIRECTIONS, CELLS, CELLS) ** 2
+    assert amounts[:, 1, 3].argmax() == direction and amounts[direction, 1, 3] == pytest.approx(
+        np.hypot(*moves), abs=0.01
+    )
+    assert amounts.sum() == pytest.approx(float(amounts[:, 1, 3].sum()))
+
+
+def test_movement_tells_the_edges_of_what_moves():
+    whole = movement(shown({(row, column): (2, 0) for row in range(4) for column in range(4)}))[0, 128:]
+    part = movement(shown({(1, 1): (2, 0)}))[0, 128:].reshape(2, DIRECTIONS, CELLS, CELLS)
+    assert (whole == 0).all()  # the same everywhere: no edges
+    assert part[0].sum() > 0 and (part[1] == 0).all()  # movement to the right has edges, movement down has none
+    assert part[0, 0, 1, 0] > part[0, 4, 1, 0]  # on its left side it grows to the right
