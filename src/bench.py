@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -128,7 +127,7 @@ def decode(paths: list[str], s: SimpleNamespace, rounds: int, *_: object) -> Row
 
 def features(paths: list[str], s: SimpleNamespace, rounds: int, *_: object) -> Rows:
     """Frames through the frozen backbone, a clip's candidates at a time; all get the same uint8 frames."""
-    paths, look = paths[: CORES * rounds], replace(looks.Look.of(s.features), flow=False)
+    paths, look = paths[: CORES * rounds], looks.Look(s.features.size, s.features.follow, s.features.change, flow=False)
     seen = np.concatenate([looks.clean_look(stage_frames(path, None, s), look).swapaxes(0, 1) for path in paths])
     threads, cpu = torch.get_num_threads(), torch.device("cpu")
     network, folded = (backbone.load_backbone(backbone.pretrained(s.features.weights)) for _ in range(2))

@@ -146,7 +146,7 @@ def test_a_tuned_backbone_trains_from_stored_frames(copied, stage, tied):
 def test_the_original_study_trains(copied, stage):
     """Random frames drawn once per clip, a MobileNet of its own for every frame, all of them tuned, and an LSTM."""
     study = {"draw": "random", "redraw": False, "model.tied": False, "model.tune": 19}
-    study |= {"features.follow": False, "features.change": False}
+    study |= {"features.follow": False, "features.change": False, "features.flow": False}
     small(copied, **study, **{"frames": 3, "first5.use": 2, "train.epochs": 1, "features.size": 64})
     for approach in ("first5", "all10"):
         stage(copied, "train", approach)
