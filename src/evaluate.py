@@ -193,7 +193,7 @@ def main() -> None:
         "accuracy": difference(right["first5"], right["all10"], groups),
         "recall": difference(right["first5"], right["all10"], groups, test.actions),
     }
-    write_table("metrics/scores.csv", scores_table(found, apart, len(groups), len(set(groups))).round(4))
+    write_table("metrics/scores.csv", scores_table(found, apart, len(groups), len(set(groups))).round(6))
     lines = summary(
         found,
         apart,

@@ -40,6 +40,9 @@ def test_controls_agree_with_what_the_demo_allows(found, held_out):
         assert table.loc[control, "accuracy"] <= most + 2.6 * (most * (1 - most) / n) ** 0.5
     assert table.loc["spread", "accuracy"] > CEILINGS["first5"] - 2.6 * (0.8 * 0.2 / n) ** 0.5
     assert (table["n"] == n).all() and table["what"].str.len().min() > 10
+    assert "has most of" not in table.loc["majority", "what"]  # training has as much of each
+    more = controls(found, part, np.append(train.actions, 2), names, 5).set_index("control")
+    assert more.loc["majority", "what"] == f"always {names[2]}, the action that training has most of"
 
 
 def test_shuffling_keeps_the_frames_and_is_the_same_each_time():

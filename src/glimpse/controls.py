@@ -62,9 +62,10 @@ def controls(
 
     The interval of chance is empty: it is known, not measured.
     """
-    groups, usual = np.array(part.groups), np.bincount(train_actions, minlength=len(names)).argmax()
+    groups, counts = np.array(part.groups), np.bincount(train_actions, minlength=len(names))
+    usual, alone = counts.argmax(), (counts == counts.max()).sum() == 1
     what = {
-        "majority": f"always the action that training has most of, {names[usual]}",
+        "majority": f"always {names[usual]}" + (", the action that training has most of" if alone else ""),
         "middle": "all10's model, the middle frame alone",
         "shuffled": f"all10's model, all its frames in other orders, mean of {SHUFFLES}",
         "spread": f"all10's model, {few} frames spread over the whole clip",
