@@ -36,7 +36,7 @@ LEVERS: dict[str, dict[str, object]] = {
     "square in the middle": {"features.follow": False},
     "no flow": {"features.flow": False},
     "no changes": {"features.change": False},
-    "no changes, no flow": {"features.change": False, "features.flow": False},
+    "frames alone": {"features.change": False, "features.flow": False},
     "frames stored at 240 pixels": {"store_size": 240},
     "squares of 128 pixels": {"features.size": 128},
     "squares of 192 pixels": {"features.size": 192, "store_size": 192},
