@@ -48,6 +48,7 @@ LEVERS: dict[str, dict[str, object]] = {
     "20 frames": {"frames": 20},
     "LSTM alone": {"model.temporal": "lstm"},
     "mean": {"model.temporal": "mean"},
+    "ridge": {"model.temporal": "ridge"},
     "attention": {"model.temporal": "attention"},
     "gru": {"model.temporal": "gru"},
     "hidden 256": {"model.hidden": 256},

@@ -24,9 +24,10 @@ from glimpse.calibration import calibrate
 from glimpse.checkpoint import Checkpoint
 from glimpse.engine import pick_device, versions, widths
 from glimpse.looks import Look
-from glimpse.model import Network, Temporal, save
+from glimpse.model import Network, Temporal, reader, save
 from glimpse.parts import load_parts
 from glimpse.readings import ENDLESS, Draws, FeatureReadings, FrameReadings
+from glimpse.ridge import Ridge
 from glimpse.store import Frames, code_of
 from glimpse.tables import read_array, read_table, write_table
 from glimpse.training import train_on
@@ -44,10 +45,10 @@ def main() -> None:
     torch.manual_seed(s.seed)
     look = Look.of(s.features)
     kept = {"kind": s.model.temporal, "hidden": s.model.hidden}
-    temporal = Temporal(**kept, widths=widths(look), actions=len(names), dropout=s.model.dropout)
+    temporal = reader(**kept, widths=widths(look), actions=len(names), dropout=s.model.dropout)
     trained = [{"params": list(temporal.parameters()), "lr": s.train.lr}]
     weights, looks = pretrained(s.features.weights), s.features.looks
-    network: Network | Temporal
+    network: Network | Temporal | Ridge
     readings: Callable[..., FrameReadings | FeatureReadings]
     inputs: list[Path | str]
     if s.model.tune:  # the whole network, from stored frames, each time in a look of its own

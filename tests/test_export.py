@@ -22,7 +22,6 @@ from glimpse.backbone import MEAN, STD, pretrained
 from glimpse.exported import OnnxRecognizer
 from glimpse.inference import TorchRecognizer
 from glimpse.looks import clean_look
-from glimpse.model import Temporal
 from glimpse.movement import MOVED
 from glimpse.store import Frames
 
@@ -82,12 +81,12 @@ def test_metadata_tell_all_that_others_need(trained, exported):
 
 @pytest.mark.slow
 @exporter
-@pytest.mark.parametrize("kind", ["gru", "attention"])
+@pytest.mark.parametrize("kind", ["gru", "attention", "ridge"])
 def test_every_reader_and_tuned_and_untied_backbones_are_exported(trained, tmp_path, kind):
     contents = model.load(trained / "models/all10/model.pt")
     contents.pop("format")
     torch.manual_seed(0)
-    temporal = Temporal(kind, [1280, 1280, MOVED], 8, 5, 0.0)
+    temporal = model.reader(kind, [1280, 1280, MOVED], 8, 5)
     tied = kind == "gru"
     backbones = [pretrained("none") | {"0.0.weight": torch.randn(32, 3, 3, 3)} for _ in range(1 if tied else 3)]
     contents |= {"temporal": {"kind": kind, "hidden": 8}, "state": temporal.state_dict(), "tune": 1, "use": 3}

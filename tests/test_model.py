@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from glimpse import model
-from glimpse.model import Temporal
+from glimpse.model import reader
 
-KINDS = ["lstm+mean", "lstm", "gru", "mean", "attention"]
+KINDS = ["lstm+mean", "lstm", "gru", "mean", "attention", "ridge"]
 
 
 def temporal(kind, widths=(16,)):
     torch.manual_seed(0)
-    return Temporal(kind, widths, 8, 3, 0.5).eval()
+    return reader(kind, widths, 8, 3, 0.5).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -44,7 +44,7 @@ def test_no_view_outweighs_another():
 def test_order_matters_to_what_reads_in_order_and_to_nothing_else(kind):
     network, features = temporal(kind), torch.randn(2, 6, 16)
     same = torch.allclose(network(features.flip(1))[:, -1], network(features)[:, -1], atol=1e-5)
-    assert same == (kind in ("mean", "attention"))
+    assert same == (kind in ("mean", "attention", "ridge"))
 
 
 def test_two_readers_learn_each_by_itself_and_answer_with_their_mean_probability():
@@ -54,11 +54,11 @@ def test_two_readers_learn_each_by_itself_and_answer_with_their_mean_probability
     each = network.train()(features)
     assert each.shape == (2, 2, 6, 3)
     assert torch.allclose(together, each.softmax(-1).mean(0), atol=1e-6)
-    for reader, kind in enumerate(("lstm", "mean")):
+    for number, kind in enumerate(("lstm", "mean")):
         alone = temporal(kind)
         own = alone.state_dict().keys()
         alone.load_state_dict({name: value for name, value in network.state_dict().items() if name in own})
-        assert torch.allclose(alone(features), each[reader].log_softmax(-1), atol=1e-6)
+        assert torch.allclose(alone(features), each[number].log_softmax(-1), atol=1e-6)
 
 
 def test_attention_of_equal_scores_is_the_mean_and_large_scores_do_not_overflow():

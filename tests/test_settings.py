@@ -91,6 +91,10 @@ def test_scientific_notation_as_dvc_writes_it_is_a_number():
         ({"frames": 4}, "first5.use is 5, but it must be no more than frames"),
         ({"frames": 21}, "frames is 21, but it must be no more than candidates"),
         ({"model.tied": False}, "model.tied is false, but it must be true unless model.tune"),
+        (
+            {"model.temporal": "ridge", "model.tune": 1},
+            "model.tune is 1, but it must be 0 where model.temporal is ridge",
+        ),
         ({"split.folds": 5, "split.fold": 5}, "split.fold is 5, but it must be 0 to 4"),
         ({"split.folds": 1}, "split.folds is 1"),
         ({"split.fold": 2}, "split.fold is 2, but it must be 0 unless split.folds is 2 or more"),

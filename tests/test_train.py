@@ -92,7 +92,7 @@ def small(folder, **changes):
     write_params(folder, **(kept | changes))
 
 
-@pytest.mark.parametrize("temporal", ["lstm+mean", "lstm", "gru", "mean", "attention"])
+@pytest.mark.parametrize("temporal", ["lstm+mean", "lstm", "gru", "mean", "attention", "ridge"])
 def test_four_clips_are_learnt_by_heart(copied, stage, temporal):
     names, parts = load_parts([], copied / "data/clips.csv", copied / "data/split.csv")
     of = {action: parts["train"].clips[list(parts["train"].actions).index(n)] for n, action in enumerate(names)}

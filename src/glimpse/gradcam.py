@@ -28,8 +28,8 @@ def heat(
     """What a model believes after each frame of a clip, (use, actions), and where it found its last answer.
 
     The heat of each frame read, float32 (height, width) as it is stored: 0 outside the square that was looked at, 1 at
-    the clip's hottest spot (all 0 where nothing spoke for the answer). What flow said isn't in it. `positions`: as in `believe`; `action`: the
-    number of the one to explain, the answer if None.
+    the clip's hottest spot (all 0 where nothing spoke for the answer). What flow said isn't in it. `positions`: as in
+    `believe`; `action`: the number of the one to explain, the answer if None.
     """
     positions = recognizer.positions(clip) if positions is None else positions
     network, device = recognizer.network

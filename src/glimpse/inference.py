@@ -12,7 +12,7 @@ import torch
 
 from glimpse.backbone import load_backbone
 from glimpse.engine import frozen, mixed_precision, pick_device, seen, widths
-from glimpse.model import Network, Temporal, load
+from glimpse.model import Network, load, reader
 from glimpse.parts import Part
 from glimpse.recognizer import Recognizer
 from glimpse.store import Frames
@@ -25,9 +25,7 @@ class TorchRecognizer(Recognizer):
         super().__init__(load(path))
         if not self.tuned:
             torch.set_num_threads(1)  # what reads the looks is too small to share out
-        self.temporal = Temporal(
-            **self.kept["temporal"], widths=widths(self.look), actions=len(self.actions), dropout=0.0
-        )
+        self.temporal = reader(**self.kept["temporal"], widths=widths(self.look), actions=len(self.actions))
         self.temporal.load_state_dict(self.kept["state"])
         self.temporal.eval()
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from glimpse.files import whole
 from glimpse.movement import movement
+from glimpse.ridge import Ridge
 
 FORMAT = 5  # of model.pt; a file of another format is refused
 
@@ -111,6 +112,11 @@ class Temporal(nn.Module):
         return scores.masked_fill(later, -torch.inf).softmax(2) @ seen
 
 
+def reader(kind: str, widths: Sequence[int], hidden: int, actions: int, dropout: float = 0.0) -> Temporal | Ridge:
+    """What reads the looks, as the setting `model.temporal` says."""
+    return Ridge(widths, actions) if kind == "ridge" else Temporal(kind, widths, hidden, actions, dropout)
+
+
 def together(logits: torch.Tensor) -> torch.Tensor:
     """The logits of the readers' mean probabilities: (readers, …, actions) to (…, actions)."""
     return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
@@ -123,7 +129,7 @@ class Network(nn.Module):
     first `seen` views of it, and `movement` the one after those, if there is one.
     """
 
-    def __init__(self, backbones: Iterable[nn.Module], temporal: Temporal, seen: int) -> None:
+    def __init__(self, backbones: Iterable[nn.Module], temporal: Temporal | Ridge, seen: int) -> None:
         super().__init__()
         self.backbones = nn.ModuleList(backbones)
         self.temporal, self.seen = temporal, seen

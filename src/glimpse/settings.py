@@ -124,7 +124,7 @@ ALLOWED: dict[str, Whole | Number | Choice | Text] = {
     "features.looks": Whole(0, 64),
     "features.mirror": Choice(("auto", True, False)),
     "features.precision": Choice(("float32", "bfloat16")),
-    "model.temporal": Choice(("lstm+mean", "lstm", "gru", "mean", "attention")),
+    "model.temporal": Choice(("lstm+mean", "lstm", "gru", "mean", "attention", "ridge")),
     "model.hidden": Whole(1, 4096),
     "model.dropout": Number(0, 0.95),
     "model.tied": YES_NO,
@@ -225,6 +225,7 @@ def contradictions(s: dict, path: Path | str) -> None:
     rules = [
         (s["frames"] > s["candidates"], "frames", f"no more than candidates ({s['candidates']})"),
         (s["model.tied"] is False and s["model.tune"] == 0, "model.tied", "true unless model.tune is 1 or more"),
+        (s["model.temporal"] == "ridge" and s["model.tune"] > 0, "model.tune", "0 where model.temporal is ridge"),
         (s["split.test"] + s["split.val"] > 0.9, "split.val", "no more than 0.9 together with split.test"),
         (s["split.folds"] == 1, "split.folds", "0, or 2 and more"),
         (s["split.folds"] and s["split.fold"] >= s["split.folds"], "split.fold",

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from glimpse.engine import mixed_precision
 from glimpse.model import together
 from glimpse.parts import Part
+from glimpse.ridge import Ridge
 
 if TYPE_CHECKING:
     from glimpse.readings import Draws
@@ -151,6 +152,8 @@ def train_on(
     positions, looks)` and `draws(clips)` make what is read; the rest as in `fit`.
     """
     val_loader = loader(readings(val, *draws(val.clips).fixed()), settings.batch, workers)
+    if isinstance(network, Ridge):
+        return solve_on(readings, draws, train, val, network, settings, val_loader)
     start = copy.deepcopy(network.state_dict())
 
     def fit_on(part: Part, val_loader: DataLoader | None, epochs: int, checkpoint: Any) -> tuple[dict, list[dict]]:
@@ -176,6 +179,30 @@ def train_on(
         tqdm.write(f"again from the start on train and val clips, for {best['epoch']} epochs")
         fit_on(train + val, None, best["epoch"], checkpoint and checkpoint.again())
     return best, rows, logits
+
+
+def solve_on(
+    readings: Callable[..., Any], draws: "Callable[[list[str]], Draws]", train: Part, val: Part, network: Ridge,
+    settings: SimpleNamespace, val_loader: DataLoader,
+) -> tuple[dict[str, float], list[dict[str, float]], torch.Tensor]:  # fmt: skip
+    """What `train_on` does, for what needs no epochs: all clips are read at once, in their clean look. The only row
+    stands for epoch 1."""
+
+    def solved(part: Part) -> DataLoader:
+        read = readings(part, *draws(part.clips).fixed())
+        features, actions = read.__getitems__([*range(len(read))])
+        network.solve(features, actions, settings.balance != "none")
+        return loader(read, settings.batch, 0)
+
+    cpu = torch.device("cpu")
+    row: dict[str, float] = {"epoch": 1}
+    for name, of in {"train": solved(train), "val": val_loader}.items():
+        row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(network, of, cpu, "float32")
+    tqdm.write("  ".join(f"{name} {value:.4f}" for name, value in row.items()))
+    logits = last_logits(network, val_loader, cpu, "float32")[0]
+    if settings.refit:
+        solved(train + val)
+    return row, [row], logits
 
 
 def loader(readings: Dataset, batch: int, workers: int, sampler: Sampler | None = None) -> DataLoader:

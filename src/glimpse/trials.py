@@ -21,7 +21,7 @@ from glimpse.belief import threshold
 from glimpse.calibration import fit_temperature
 from glimpse.engine import widths
 from glimpse.looks import Look
-from glimpse.model import Temporal
+from glimpse.model import reader
 from glimpse.parts import Part
 from glimpse.readings import Draws, FeatureReadings
 from glimpse.splitting import assign, holdings_of, in_folds
@@ -143,7 +143,7 @@ def train_and_believe(
     """Train as a trial says; the logits after the last frame of val and test, {part: float32 (clips, count)}."""
     torch.manual_seed(trial.seed)
     kept = {"kind": trial.temporal, "hidden": s.model.hidden, "dropout": s.model.dropout}
-    network = Temporal(**kept, widths=widths, actions=count)
+    network = reader(**kept, widths=widths, actions=count)
     draws = partial(Draws, s.candidates, s.frames, trial.use, s.draw, s.features.looks, s.redraw, trial.seed)
     trained = [{"params": list(network.parameters()), "lr": s.train.lr}]
     readings, cpu = partial(FeatureReadings, features), torch.device("cpu")
