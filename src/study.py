@@ -22,7 +22,7 @@ from glimpse.tables import write_table
 from glimpse.trials import Trial, all_clips, possible, run_all
 
 SHARES = (0.25, 0.5, 0.75)  # of the training groups, for the learning curve
-ORDERLESS = ("mean", "attention")
+ORDERLESS = {"mean": "a mean", "attention": "attention", "ridge": "ridge regression"}
 
 
 def plan(
@@ -127,7 +127,7 @@ def keep_of_lstm(found: Found) -> str:
     best = max(ORDERLESS, key=lambda kind: found.score(kind).value)
     gain = found.gain("lstm", best)
     verdict = {True: "yes" if gain.value > 0 else "no", False: "not that these clips could show"}[gain.clear]
-    return f"Does the LSTM earn its keep? {verdict}: {gain.in_words(f'{best} of the looks', 'the LSTM')}."
+    return f"Does the LSTM earn its keep? {verdict}: {gain.in_words(f'{ORDERLESS[best]} of the looks', 'the LSTM')}."
 
 
 def half_enough(found: Found, first: int, use: int) -> str:

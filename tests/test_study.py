@@ -72,9 +72,9 @@ def test_appearance_movement_and_order_are_told_apart():
 
 
 def test_the_lstm_earns_its_keep_only_where_it_beats_what_has_no_order():
-    assert "? yes" in study.keep_of_lstm(found({"lstm": 0.95, "mean": 0.6, "attention": 0.5}))
-    assert "? no:" in study.keep_of_lstm(found({"lstm": 0.5, "mean": 0.95, "attention": 0.5}))
-    assert "? not that" in study.keep_of_lstm(found({"lstm": 0.7, "mean": 0.7, "attention": 0.7}))
+    assert "? yes" in study.keep_of_lstm(found({"lstm": 0.95, "mean": 0.6, "attention": 0.5, "ridge": 0.5}))
+    assert "? no:" in study.keep_of_lstm(found({"lstm": 0.5, "mean": 0.5, "attention": 0.5, "ridge": 0.95}))
+    assert "? not that" in study.keep_of_lstm(found({"lstm": 0.7, "mean": 0.7, "attention": 0.7, "ridge": 0.7}))
 
 
 def test_half_of_the_clip_is_enough_only_where_all_of_it_is_no_better():
@@ -92,7 +92,7 @@ def test_the_learning_curve_goes_on_as_it_came():
     assert "nothing that this curve shows" in flat
 
 
-@pytest.mark.parametrize("temporal", ["lstm+mean", "lstm", "gru", "mean", "attention"])
+@pytest.mark.parametrize("temporal", ["lstm+mean", "lstm", "gru", "mean", "attention", "ridge"])
 @pytest.mark.parametrize("takes", [2, 12])
 def test_what_is_planned_answers_every_question(temporal, takes):
     """With answers made up for all that is planned, whatever is set and however few groups there are."""
