@@ -8,6 +8,7 @@ each model.pt:
 - stream.onnx, of one frame: from "look", uint8 RGB (views, size, size, 3), and "carried" (readings, memory), zeros
   where a reading begins, to "probabilities" (readings, actions) and what to carry on.
 
+A look is a frame's square, then its change's, then its flow's (`glimpse.looks`, `glimpse.flow`), as the settings say.
 Their metadata tell the actions' names, size, mean and std (which the model applies itself), and what Glimpse needs.
 Run: python src/export.py
 """

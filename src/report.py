@@ -123,9 +123,10 @@ def strips_of(
 def made_with(recognizer: TorchRecognizer) -> dict[str, object]:
     """What a model's file tells of how it was made."""
     kept, best = recognizer.kept, recognizer.kept["best"]
-    told = {"frames read": f"{recognizer.use} of {kept['frames']}", "best epoch": best["epoch"]}
-    told |= {"val accuracy in that epoch": f"{best['val_accuracy']:.3f}", "temperature": f"{kept['temperature']:.3f}"}
-    told |= {"reader": f"{kept['temporal']['kind']}, {kept['temporal']['hidden']} wide", "blocks tuned": kept["tune"]}
+    kind, wide = kept["temporal"]["kind"], f", {kept['temporal']['hidden']} wide, epoch {best['epoch']}"
+    told = {"frames read": f"{recognizer.use} of {kept['frames']}"}
+    told |= {"reader": kind if kind == "ridge" else kind + wide, "blocks tuned": kept["tune"]}
+    told |= {"val accuracy": f"{best['val_accuracy']:.3f}", "temperature": f"{kept['temperature']:.3f}"}
     told |= {"median length of its clips": f"{kept['seconds']:g} s" if kept["seconds"] else "unknown"}
     return told | {f"{name} version": version for name, version in kept["versions"].items()}
 

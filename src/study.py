@@ -112,9 +112,9 @@ def told_by(found: Found, views: int, follows: bool) -> list[str]:
         helps.append("the order of frames")
     if views > 1:
         movement = found.gain("mean", "frames, mean")
-        lines.append(f"Movement: {movement.in_words('frames alone', 'frames with what changed')}, both in no order.")
+        lines.append(f"Movement: {movement.in_words('frames alone', 'frames with what moved')}, both in no order.")
         if movement.clear and movement.value > 0:
-            helps.append("what changes between neighbouring frames")
+            helps.append("what moves between neighbouring frames")
     if helps:
         lines.append(f"So appearance alone is not enough here: more is told by {' and by '.join(helps)}.")
     else:

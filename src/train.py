@@ -101,7 +101,8 @@ def main() -> None:
     save(f"models/{approach}/model.pt", contents)
     write_table(f"models/{approach}/history.csv", pd.DataFrame(rows).round(6))
     checkpoint.remove()
-    result = f"best is epoch {best['epoch']} of {len(rows)}, val accuracy {best['val_accuracy']:.4f}"
+    which = f"best is epoch {best['epoch']} of {len(rows)}" if len(rows) > 1 else "trained"
+    result = f"{which}, val accuracy {best['val_accuracy']:.4f}"
     print(f"train-{approach}: {result}, temperature {calibration['temperature']:.2f}")
 
 

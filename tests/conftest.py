@@ -102,7 +102,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def frames_alone(trained, tmp_path_factory):
-    """The small project with all10 trained on frames without changes, for which the demo's answers are known."""
+    """The small project with all10 trained on frames and nothing else, for which the demo's answers are known."""
     folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("alone") / "frames"))
     write_params(folder, **SMALL, **{"features.change": False, "features.flow": False})
     np.save(folder / "data/features.npy", np.load(folder / "data/features.npy")[..., :WIDTH])

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from glimpse.augment import augmented_look, transforms
+from glimpse.backbone import load_backbone, pretrained
+from glimpse.engine import frozen, seen, widths
 from glimpse.flow import REST, STEP, flow_of
 from glimpse.looks import STILL, Look, clean_look, pictures_of
+from glimpse.model import Network, reader
 from glimpse.movement import CELLS, DIRECTIONS, MOVED, movement
 from glimpse.store import Stored, to_jpeg
 from glimpse.video import difference
@@ -34,6 +37,27 @@ def pair(right, down, shift=(0, 0)):
 def inner(picture):
     """Pixels of movement to the right and down, the median of where the square has been all the time."""
     return (np.median(picture[52:68, 72:88, 2:0:-1].reshape(-1, 2).astype(float), 0) - REST) / STEP
+
+
+@pytest.mark.parametrize("kind", ["mean", "ridge"])
+@pytest.mark.parametrize("backbones", [1, 3])
+def test_a_network_with_flow_says_what_its_parts_say(kind, backbones):
+    """Also where there are more backbones than frames; and the same frame by frame."""
+    look, looks = (
+        Look(64, follow=False, change=True, flow=True),
+        np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64, 3)),
+    )
+    torch.manual_seed(0)
+    read, parts = reader(kind, widths(look), 8, 4).eval(), [load_backbone(pretrained("none")) for _ in range(backbones)]
+    network, looks = Network(parts[: max(1, backbones - 1)], read, look.seen).eval(), looks.astype(np.uint8)
+    run = frozen(parts[0], torch.device("cpu"), "float32")
+    expected = read(torch.from_numpy(seen(run, looks, look).astype(np.float32))[None])[0]
+    with torch.inference_mode():
+        assert torch.allclose(network(torch.from_numpy(looks)[None])[0], expected, atol=5e-3)
+        carried = torch.zeros(1, network.memory)
+        for frame, said in zip(torch.from_numpy(looks), expected, strict=True):
+            logits, carried = network.step(frame, carried)
+            assert torch.allclose(logits[0], said, atol=5e-3)
 
 
 @pytest.mark.parametrize("moves", [(4, 0), (-4, 0), (0, 3), (0, -3), (3, -2)])
@@ -111,6 +135,13 @@ def test_movement_tells_where_how_much_moves_in_which_direction(moves, direction
         np.hypot(*moves), abs=0.01
     )
     assert amounts.sum() == pytest.approx(float(amounts[:, 1, 3].sum()))
+
+
+def test_movement_is_the_same_in_mixed_precision():
+    pictures = torch.randint(0, 256, (2, 40, 40, 3), dtype=torch.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = movement(pictures)
+    assert torch.equal(mixed, movement(pictures)) and mixed.dtype == torch.float32
 
 
 def test_movement_tells_the_edges_of_what_moves():

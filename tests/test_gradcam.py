@@ -85,7 +85,7 @@ def test_hiding_the_hottest_region_costs_the_answer_more_than_hiding_another(exp
         others = [rng.integers(0, size - side, (len(looks), 2)) for _ in range(RANDOM)]
         left = [recognizer.believe_looks(hidden(looks, at, side))[-1, answer] for at in (hottest, *others)]
         more.append(np.mean(left[1:]) - left[0])
-    error = np.std(more, ddof=1) / len(more) ** 0.5
+    error = np.std(more, ddof=1) / len(more) ** 0.5  # some answers stand on flow, which heat leaves out
     said = f"{np.mean(more):.3f} more, standard error {error:.3f}, {len(more)} clips"
     assert np.mean(more) > 0.1 and np.mean(more) > 2 * error, said
 

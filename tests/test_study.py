@@ -66,7 +66,7 @@ def test_appearance_movement_and_order_are_told_apart():
     order = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.95, "mean": 0.6}), 2, True)
     assert order[-1] == "So appearance alone is not enough here: more is told by the order of frames."
     movement = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.6, "mean": 0.95}), 2, True)
-    assert "by what changes between neighbouring frames" in movement[-1]
+    assert "by what moves between neighbouring frames" in movement[-1]
     neither = study.told_by(found({"frames, mean": 0.6, "frames, in order": 0.6, "mean": 0.6}), 2, True)
     assert neither[-1].startswith("So appearance tells all")
 

@@ -93,7 +93,7 @@ def gaps(approach: str, train: Score, val: Score, test: Score) -> list[Row]:
         words = (
             f"{approach} is right on {val.value:.0%} of val and on {test.value:.0%} of the test part, more than chance "
         )
-        words += "explains: val chose the epoch, or its clips resemble training's"
+        words += "explains: val chose what was kept, or its clips resemble training's"
         rows.append(row("val far above test", approach, gap, words))
     return rows
 

@@ -20,7 +20,7 @@ Transforms = tuple[v2.Transform, float, v2.Transform]  # a crop, how often it is
 
 
 def transforms(size: int, mirror: bool) -> Transforms:
-    """torchvision's transforms for one look, a crop of `size` x `size` pixels and other colours; half are mirrored."""
+    """torchvision's transforms for a look: a crop of `size` x `size` pixels, half of them mirrored, and other colours."""
     crop = v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)
     return crop, 0.5 * mirror, v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3)
 
@@ -44,7 +44,7 @@ def augmented_look(pictures: Pictures, look: Look, change: Transforms, seed: int
         if torch.rand(()) < mirrored:
             shown = v2.functional.horizontal_flip(shown)
             if look.flow:
-                shown[:, -1, 0] = (2 * REST - shown[:, -1, 0].int()).clamp(0, 255).byte()
+                shown[:, -1, 0] = (2 * REST - shown[:, -1, 0].int()).byte()
         shown[:, 0] = colours(shown[:, 0])
     return shown.permute(0, 1, 3, 4, 2).contiguous().numpy()
 

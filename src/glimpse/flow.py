@@ -14,15 +14,16 @@ TRIES = 200  # of RANSAC
 
 
 def flow_of(before: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """What moved from one BGR frame to another, uint8 (height, width, 3): to the right, down, and REST, as RGB.
+    """What moved from one BGR frame to another, as a BGR picture, uint8 (height, width, 3): REST, down, to the right.
 
-    The first two are pixels of movement times STEP around REST. What an affine movement of the whole picture explains
+    The last two are pixels of movement times STEP around REST. What an affine movement of the whole picture explains
     is the camera's, and taken away.
     """
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     grey = [cv2.cvtColor(one, cv2.COLOR_BGR2GRAY) for one in (before, frame)]
     moved = search.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
-    levels = np.clip(np.rint((moved - _by_the_camera(moved)) * STEP) + REST, 1, 255).astype(np.uint8)
+    levels = np.rint((moved - _by_the_camera(moved)) * STEP) + REST
+    levels = np.clip(levels, 1, 2 * REST - 1).astype(np.uint8)  # what is mirrored fits, too
     return np.dstack([np.full_like(levels[..., 0], REST), levels[..., 1], levels[..., 0]])
 
 
@@ -37,4 +38,5 @@ def _by_the_camera(moved: np.ndarray) -> np.ndarray:
     if affine is None:
         return np.zeros_like(moved)
     across, down, by = (affine - np.eye(2, 3)).astype(np.float32).T
-    return np.arange(width, dtype=np.float32)[:, None] * across + np.arange(height)[:, None, None] * down + by
+    x, y = np.arange(width, dtype=np.float32)[:, None], np.arange(height, dtype=np.float32)[:, None, None]
+    return x * across + y * down + by

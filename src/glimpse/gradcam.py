@@ -4,6 +4,7 @@ PyTorch: whatever else runs a model has no gradients.
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ def heat(
     asked = int(logits[-1].argmax()) if action is None else action
     (slopes,) = torch.autograd.grad(logits[-1, asked], maps)
     spoke = functional.relu((slopes * maps).sum(2)).sum(1).detach().cpu().numpy()  # of the frame and of its change
-    pictures, squares = pictures_of(stored, recognizer.look, positions)
+    pictures, squares = pictures_of(stored, replace(recognizer.look, flow=False), positions)
     laid = [_laid(one, views[0], square) for one, views, square in zip(spoke, pictures, squares, strict=True)]
     hottest = max(one.max() for one in laid) or 1.0
     beliefs = torch.softmax(logits.detach() / recognizer.temperature, -1).cpu().numpy()

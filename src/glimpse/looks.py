@@ -1,4 +1,4 @@
-"""The clean look: what the backbone sees of stored frames when nothing is augmented.
+"""The clean look: the pictures of stored frames that a model is given when nothing is augmented.
 
 OpenCV and NumPy only, so that whoever runs the model needs no torch for it. Features, evaluate and predict share it.
 """
@@ -65,7 +65,7 @@ def plain(pictures: Pictures, size: int) -> np.ndarray:
 
 
 def shown(views: list[np.ndarray], square: Square, size: int) -> np.ndarray:
-    """What the backbone sees of one frame: the square of its views, BGR, as uint8 RGB (views, size, size, 3)."""
+    """What a model is given of one frame: the square of its views, BGR, as uint8 RGB (views, size, size, 3)."""
     return np.array([cut(picture, square, size) for picture in views])[..., ::-1].copy()
 
 
@@ -85,8 +85,10 @@ def pictures_of(
 
 def _views(frame: np.ndarray, change: np.ndarray, look: Look) -> list[np.ndarray]:
     """All that is looked at of a BGR frame."""
-    before = cv2.addWeighted(frame, 1, change, -1, STILL)  # as far as JPEGs tell
-    return [frame, *[change] * look.change, *([flow_of(before, frame)] if look.flow else [])]
+    views = [frame, *[change] * look.change]
+    if look.flow:
+        views.append(flow_of(cv2.addWeighted(frame, 1, change, -1, STILL), frame))  # from before, as far as JPEGs tell
+    return views
 
 
 def follow(changes: Iterable[np.ndarray], last: Square | None = None) -> list[Square]:

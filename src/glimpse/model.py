@@ -123,7 +123,7 @@ def together(logits: torch.Tensor) -> torch.Tensor:
 
 
 class Network(nn.Module):
-    """Looks to logits: uint8 RGB (clips, frames, views, height, width, 3) to what `Temporal` answers.
+    """Looks to logits: uint8 RGB (clips, frames, views, height, width, 3) to what is answered by what reads them.
 
     One backbone for all frames, or, untied, as many backbones as frames: the n-th looks at the n-th frame. They see the
     first `seen` views of it, and `movement` the one after those, if there is one.
@@ -147,7 +147,7 @@ class Network(nn.Module):
     def moved(self, looks: torch.Tensor) -> torch.Tensor:
         """What is made of flow, of looks (frames, views, height, width, 3): (frames, MOVED), or (frames, 0)."""
         flow = looks[:, self.seen :]
-        return movement(flow[:, 0]) if flow.shape[1] else looks.new_zeros((len(looks), 0), dtype=torch.float32)
+        return movement(flow[:, 0]) if flow.shape[1] else looks.new_zeros((looks.shape[0], 0), dtype=torch.float32)
 
     @property
     def memory(self) -> int:

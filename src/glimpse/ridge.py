@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-PENALTY = 1.0  # on the weights, beside a mean square of 1 of the clips' features as they are weighed
+PENALTY = 1.0  # on the weights, where the squares of a clip's numbers come to 1 on average
 
 
 class Ridge(nn.Module):
@@ -16,7 +16,7 @@ class Ridge(nn.Module):
     far. What reads looks in other ways, `Temporal`, has the same methods.
 
     `widths`: of each view of a frame, which together are the width. Each action is told from the others by regression
-    on 1 where it is shown and 0 where it isn't (Hoerl and Kennard 1970), all actions weighing the same.
+    on 1 where it is shown and 0 where it isn't (Hoerl and Kennard 1970).
     """
 
     SHARP = 10.0  # logits for a step from 0 to 1, so that temperatures are of the usual size
@@ -27,8 +27,12 @@ class Ridge(nn.Module):
         self.answer = nn.Linear(sum(widths), actions).requires_grad_(False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.answer(self.summary(features))
+
+    def summary(self, features: torch.Tensor) -> torch.Tensor:
+        """The mean of all frames so far, after each: (clips, frames, width), from features of that shape."""
         alike = self._alike(features)
-        return self.answer(alike.cumsum(1) / torch.arange(1, alike.shape[1] + 1, device=alike.device)[:, None])
+        return alike.cumsum(1) / torch.arange(1, alike.shape[1] + 1, device=alike.device)[:, None]
 
     def _alike(self, features: torch.Tensor) -> torch.Tensor:
         """Features (…, width) of which no view and no frame outweighs another."""
@@ -47,12 +51,12 @@ class Ridge(nn.Module):
         return self.answer(total[:, :-1] / total[:, -1:]), total
 
     @torch.no_grad()
-    def solve(self, features: torch.Tensor, actions: torch.Tensor, balanced: bool) -> None:
-        """Learn the actions' numbers (clips,) from features (clips, frames, width); balanced: all actions count alike.
+    def solve(self, summary: torch.Tensor, actions: torch.Tensor, balanced: bool) -> None:
+        """Learn the actions' numbers (clips,) from summaries (clips, width); balanced: all actions count alike.
 
         Solved in as many unknowns as there are clips or numbers, whichever are fewer.
         """
-        read, count = self._alike(features.double()).mean(1), self.answer.out_features
+        read, count = summary.double(), self.answer.out_features
         wanted = nn.functional.one_hot(actions, count).double()
         weight = (wanted / wanted.sum(0).clamp(min=1)).sum(1) if balanced else torch.ones(len(read), dtype=torch.double)
         weight = weight[:, None] * len(read) / weight.sum()

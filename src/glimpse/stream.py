@@ -2,13 +2,13 @@
 
 A window is as long as the clips the model was trained on, and a new one begins every `seconds / frames`. All windows
 see the same frames, so the backbone looks once at each frame that is read, and what is carried on for each of them is a
-few hundred numbers. NumPy and OpenCV only.
+few hundred numbers, a few thousand with ridge regression. NumPy and OpenCV only.
 """
 
 import math
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,6 +67,7 @@ class Stream:
         evenly_spread = evenly(self.candidates, recognizer.kept["frames"])
         self.positions = evenly_spread if positions is None else np.asarray(positions)
         self.every = seconds / self.candidates
+        self._glance = replace(recognizer.look, flow=False)  # at what isn't read, for the square's sake
         self.square: Square | None = None  # where it looks, in pixels of a frame as it is stored
         self.now: Belief | None = None  # of the window that was begun first among those last seen
         self._taken = self._read = 0  # candidates that are over, and how many of them were there to be read
@@ -105,10 +106,11 @@ class Stream:
         """Takes a candidate; reads it if it, or one that was missed before it, is there to be read."""
         change = cover(difference(frame, before), self.size)
         stored = Stored([to_jpeg(cover(frame, self.size))], [to_jpeg(change)])
-        (views,), (self.square,) = pictures_of(stored, self.recognizer.look, last=self.square)
         read, self._taken = self._read, number + 1
         windows, rest = divmod(self._taken, self.candidates)
         self._read = windows * len(self.positions) + int(np.searchsorted(self.positions, rest))
+        look = self.recognizer.look if read < self._read else self._glance
+        (views,), (self.square,) = pictures_of(stored, look, last=self.square)
         if read == self._read:
             return []
         if self._read - read >= len(self.positions):  # after a pause as long as a window, what was seen counts no more

@@ -1,7 +1,7 @@
 """Strips: the frames of a clip as a model read them, where it found its answer, and what it believed after each."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -63,7 +63,7 @@ def strip(recognizer: TorchRecognizer, stored: Stored, row: pd.Series) -> Strip:
     read, true, answer = recognizer.positions(clip), names.index(row["action"]), names.index(row["predicted"])
     beliefs = recognizer.believe(clip, stored)
     hot = heat(recognizer, stored, read, clip, answer)[1]
-    pictures, squares = pictures_of(stored, recognizer.look, read)
+    pictures, squares = pictures_of(stored, replace(recognizer.look, flow=False), read)
     shown = []
     for number in np.linspace(0, len(read) - 1, min(len(read), MOST)).round().astype(int):
         belief, likeliest = beliefs[number], int(beliefs[number].argmax())

@@ -185,20 +185,20 @@ def solve_on(
     readings: Callable[..., Any], draws: "Callable[[list[str]], Draws]", train: Part, val: Part, network: Ridge,
     settings: SimpleNamespace, val_loader: DataLoader,
 ) -> tuple[dict[str, float], list[dict[str, float]], torch.Tensor]:  # fmt: skip
-    """What `train_on` does, for what needs no epochs: all clips are read at once, in their clean look. The only row
-    stands for epoch 1."""
+    """What `train_on` does, for what needs no epochs: from the clips' clean looks. The only row stands for epoch 1."""
 
     def solved(part: Part) -> DataLoader:
-        read = readings(part, *draws(part.clips).fixed())
-        features, actions = read.__getitems__([*range(len(read))])
-        network.solve(features, actions, settings.balance != "none")
-        return loader(read, settings.batch, 0)
+        read = loader(readings(part, *draws(part.clips).fixed()), settings.batch, 0)
+        summaries, actions = zip(*((network.summary(looks)[:, -1], target) for looks, target in read), strict=True)
+        network.solve(torch.cat(summaries), torch.cat(actions), settings.balance != "none")
+        return read
 
     cpu = torch.device("cpu")
     row: dict[str, float] = {"epoch": 1}
     for name, of in {"train": solved(train), "val": val_loader}.items():
-        row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(network, of, cpu, "float32")
-    tqdm.write("  ".join(f"{name} {value:.4f}" for name, value in row.items()))
+        loss, accuracy = evaluate(network, of, cpu, "float32")
+        row |= {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
+        tqdm.write(f"solved at once  {name}: loss {loss:.4f}, accuracy {accuracy:.4f}")
     logits = last_logits(network, val_loader, cpu, "float32")[0]
     if settings.refit:
         solved(train + val)

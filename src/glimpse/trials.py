@@ -32,7 +32,8 @@ from glimpse.workers import side_by_side
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: how many frames are read, by what, how many views of each, with which share of the groups."""
+    """One training: how many frames are read, by what, the first how many views of each, with which share of the
+    groups."""
 
     use: int
     temporal: str
@@ -138,12 +139,12 @@ def _run(
 
 
 def train_and_believe(
-    trial: Trial, features: np.ndarray, widths: list[int], parts: dict[str, Part], count: int, s: SimpleNamespace
+    trial: Trial, features: np.ndarray, read: list[int], parts: dict[str, Part], count: int, s: SimpleNamespace
 ) -> dict[str, np.ndarray]:
     """Train as a trial says; the logits after the last frame of val and test, {part: float32 (clips, count)}."""
     torch.manual_seed(trial.seed)
     kept = {"kind": trial.temporal, "hidden": s.model.hidden, "dropout": s.model.dropout}
-    network = reader(**kept, widths=widths, actions=count)
+    network = reader(**kept, widths=read, actions=count)
     draws = partial(Draws, s.candidates, s.frames, trial.use, s.draw, s.features.looks, s.redraw, trial.seed)
     trained = [{"params": list(network.parameters()), "lr": s.train.lr}]
     readings, cpu = partial(FeatureReadings, features), torch.device("cpu")
