@@ -20,7 +20,7 @@ Transforms = tuple[v2.Transform, float, v2.Transform]  # a crop, how often it is
 
 
 def transforms(size: int, mirror: bool) -> Transforms:
-    """torchvision's transforms for a look: a crop of `size` x `size` pixels, half of them mirrored, and other colours."""
+    """torchvision's transforms for a look: a crop of `size` x `size` pixels, half of them mirrored, other colours."""
     crop = v2.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)
     return crop, 0.5 * mirror, v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3)
 
