@@ -171,20 +171,20 @@ def main() -> None:
 
     tested = {approach: of["test"] for approach, of in beliefs.items()}
     right = {approach: of[:, -1].argmax(1) == test.actions for approach, of in tested.items()}
-    write_table("metrics/recall.csv", recalls(right, test, names).round(4))
+    write_table("metrics/recall.csv", recalls(right, test, names).round(6))
     longest = max(recognizers.values(), key=lambda recognizer: recognizer.use)
     positions = np.stack([longest.positions(clip) for clip in test.clips])
     seen = share_seen(positions, longest.kept["candidates"])
-    curve = early(tested, test, seen).round(4)
+    curve = early(tested, test, seen).round(6)
     write_table("metrics/early.csv", curve)
-    write_table("metrics/early-actions.csv", early_actions(tested, test, seen, names).round(4))
+    write_table("metrics/early-actions.csv", early_actions(tested, test, seen, names).round(6))
     known = subsets(beliefs, parts, settings.evaluate.subsets, settings.seed)
     write_table("metrics/subsets.csv", known.round(4))
 
     few, groups = min(recognizer.use for recognizer in recognizers.values()), np.array(test.groups)
     less = rights(recognizers["all10"], test, few, features, frames, settings.seed)
     control = controls(less, test, parts["train"].actions, names, few)
-    write_table("metrics/controls.csv", control.round(4))
+    write_table("metrics/controls.csv", control.round(6))
     exposed = straddling(read_table("data/leaks.csv", COLUMNS))
     on_val = {approach: recognizer.kept["val"]["right"] for approach, recognizer in recognizers.items()}
     alarm = alarms_of(beliefs, on_val, parts, measures, exposed, names)
