@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from types import SimpleNamespace
 
 import numpy as np
@@ -53,5 +54,7 @@ class Slow:
 if __name__ == "__main__":
     import predict
 
-    sys.modules["glimpse.inference"] = SimpleNamespace(TorchRecognizer=lambda path: Blank())
+    blank = Blank()
+    blank.looks = deque(maxlen=1)  # what is measured is the program's memory, not its
+    sys.modules["glimpse.inference"] = SimpleNamespace(TorchRecognizer=lambda path: blank)
     predict.main()
