@@ -23,11 +23,11 @@ from types import SimpleNamespace
 import pandas as pd
 import yaml
 
-from glimpse.intervals import accuracy_score, difference
-from glimpse.looks import Look
-from glimpse.settings import changed, check, load
-from glimpse.tables import read_table, write_table
-from glimpse.trials import Trial, possible, run_all
+from glimpse.core.settings import changed, check, load
+from glimpse.core.tables import read_table, write_table
+from glimpse.evaluate.intervals import accuracy_score, difference
+from glimpse.features.views import Look
+from glimpse.tools.cross_validation import Trial, possible, run_all
 
 ROOT = Path(__file__).resolve().parents[1]
 AS_SET = "settings as they are"
@@ -148,7 +148,7 @@ def main() -> None:
         for lever, tree in trees.items():
             began = time.perf_counter()
             if reference is None:
-                prepare(work, tree, ["frames.py", "leaks.py", "split.py"])
+                prepare(work, tree, ["frames.py", "duplicates.py", "split.py"])
                 labels = told(work)
             prepare(work, tree, STAGES)
             answers = validate(work, tree, labels, asked.folds, asked.seeds)

@@ -4,7 +4,7 @@ Reads models/, data/ and metrics/, and the clips of the data set; writes data/la
 `make app` installs what it needs and starts it.
 """
 
-from glimpse.settings import read  # isort: split
+from glimpse.core.settings import read  # isort: split
 
 import argparse
 import contextlib
@@ -63,9 +63,9 @@ def serve(dataset: Path, ours: socket.socket, wanted: int, error: float) -> None
     """Serve the page on a socket, at the `wanted` port or another, until Ctrl-C."""
     import uvicorn  # these here, since they take seconds, and other processes start from this file
 
-    from glimpse.inference import TorchRecognizer
-    from glimpse.trying import Asked, Readers
-    from glimpse.webpage import served
+    from glimpse.app.page import served
+    from glimpse.app.upload import Asked, Readers
+    from glimpse.inference.torch_recognizer import TorchRecognizer
 
     port = ours.getsockname()[1]
     recognizers = {approach: TorchRecognizer(f"models/{approach}/model.pt") for approach in APPROACHES}

@@ -26,8 +26,14 @@ import numpy as np
 import psutil  # comes with DVC
 import torch
 
-from glimpse import backbone, clips, engine, looks, sampling, store, tables, video
-from glimpse.settings import read
+from glimpse.core import frame_store as store
+from glimpse.core import sampling, tables
+from glimpse.core.settings import read
+from glimpse.features import backbone
+from glimpse.features import extractor as engine
+from glimpse.features import views as looks
+from glimpse.frames import dataset as clips
+from glimpse.frames import decoder as video
 
 ROOT, CORES = Path(__file__).resolve().parents[1], os.cpu_count() or 1
 NOT_COPIED = ".git .dvc .venv .cache __pycache__ dvc.lock demo frames *.npy models metrics".split()

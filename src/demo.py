@@ -20,7 +20,7 @@ An actor serves all actions, and what a clip adds is drawn whatever its action: 
 itself (sway, camera) runs backwards as likely as forwards. No action becomes another in a mirror.
 """
 
-from glimpse.settings import read  # isort: split
+from glimpse.core.settings import read  # isort: split
 
 from functools import partial
 from pathlib import Path
@@ -29,9 +29,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from glimpse.figure import ACTIONS, FPS, HEIGHT, HOLDING, SITTING, WIDTH, draw_clip, make_actor
-from glimpse.files import whole_folder
-from glimpse.workers import side_by_side
+from glimpse.core.files import whole_folder
+from glimpse.core.workers import side_by_side
+from glimpse.demo.stick_figure import ACTIONS, FPS, HEIGHT, HOLDING, SITTING, WIDTH, draw_clip, make_actor
 
 ALIKE = {"middle_frame": [SITTING, HOLDING], "first5": [HOLDING], "shuffled": [SITTING], "all10": []}
 CEILINGS = {shown: (len(ACTIONS) - len(pairs)) / len(ACTIONS) for shown, pairs in ALIKE.items()}

@@ -5,14 +5,14 @@ data/features.npy, data/clips.csv and data/split.csv. Writes metrics/doubts.csv:
 first. Run: python src/doubts.py
 """
 
-from glimpse.settings import read  # isort: split
+from glimpse.core.settings import read  # isort: split
 
 import numpy as np
 import pandas as pd
 
-from glimpse.looks import Look
-from glimpse.tables import write_table
-from glimpse.trials import Trial, all_clips, possible, run_all
+from glimpse.core.tables import write_table
+from glimpse.features.views import Look
+from glimpse.tools.cross_validation import Trial, all_clips, possible, run_all
 
 
 def doubts(table: pd.DataFrame) -> pd.DataFrame:

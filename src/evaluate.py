@@ -4,7 +4,7 @@ Reads models/<approach>/model.pt, data/split.csv, data/leaks.csv, data/clips.csv
 for a tuned model. Writes metrics/test.json, the tables beside it and summary.txt. Run: python src/evaluate.py
 """
 
-from glimpse.settings import read  # isort: split
+from glimpse.core.settings import read  # isort: split
 
 import json
 
@@ -13,22 +13,22 @@ import pandas as pd
 import torch
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_recall
 
-from glimpse import alarms
-from glimpse.belief import settled_after
-from glimpse.calibration import tempered
-from glimpse.controls import controls, rights
-from glimpse.early import early, early_actions, share_seen
-from glimpse.engine import versions
-from glimpse.files import whole
-from glimpse.inference import TorchRecognizer
-from glimpse.intervals import Difference, Score, accuracy_score, difference, recall_score
-from glimpse.leaks import COLUMNS, straddling
-from glimpse.parts import Part, load_parts
-from glimpse.reliability import calibration_error, reliability, selective
-from glimpse.sampling import keyed_rng
-from glimpse.store import Frames
-from glimpse.summary import summary
-from glimpse.tables import read_array, read_table, write_table
+from glimpse.core.files import whole
+from glimpse.core.frame_store import Frames
+from glimpse.core.sampling import keyed_rng
+from glimpse.core.splits import Part, load_parts
+from glimpse.core.tables import read_array, read_table, write_table
+from glimpse.evaluate import checks as alarms
+from glimpse.evaluate.baselines import controls, rights
+from glimpse.evaluate.curves import early, early_actions, share_seen
+from glimpse.evaluate.intervals import Difference, Score, accuracy_score, difference, recall_score
+from glimpse.evaluate.reliability import calibration_error, reliability, selective
+from glimpse.evaluate.summary import summary
+from glimpse.features.extractor import versions
+from glimpse.inference.confidence import settled_after
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.model.calibration import tempered
+from glimpse.split.leakage import COLUMNS, straddling
 
 APPROACHES = ("first5", "all10")
 

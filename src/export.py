@@ -8,12 +8,12 @@ each model.pt:
 - stream.onnx, of one frame: from "look", uint8 RGB (views, size, size, 3), and "carried" (readings, memory), zeros
   where a reading begins, to "probabilities" (readings, actions) and what to carry on.
 
-A look is a frame's square, then its change's, then its flow's (`glimpse.looks`, `glimpse.flow`), as the settings say.
+A look is a frame's square, then its change's, then its flow's (`glimpse.features.views`, `.flow`), as the settings say.
 Their metadata tell the actions' names, size, mean and std (which the model applies itself), and what Glimpse needs.
 Run: python src/export.py
 """
 
-from glimpse.backbone import MEAN, STD, load_backbone  # isort: split
+from glimpse.features.backbone import MEAN, STD, load_backbone  # isort: split
 
 import importlib.util
 import json
@@ -26,15 +26,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from glimpse.backbone import Backbone, fold
-from glimpse.exported import FORMAT, OnnxRecognizer
-from glimpse.files import whole
-from glimpse.inference import TorchRecognizer
-from glimpse.looks import clean_look
-from glimpse.model import Network
-from glimpse.parts import load_parts
-from glimpse.recognizer import Recognizer
-from glimpse.store import Frames
+from glimpse.core.files import whole
+from glimpse.core.frame_store import Frames
+from glimpse.core.splits import load_parts
+from glimpse.features.backbone import Backbone, fold
+from glimpse.features.views import clean_look
+from glimpse.inference.recognizer import Recognizer
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.model.network import Network
+from glimpse.predict.onnx_recognizer import FORMAT, OnnxRecognizer
 
 APPROACHES = ("first5", "all10")
 NEARLY = 0.005  # how far a probability may lie from PyTorch's

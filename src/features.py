@@ -4,7 +4,7 @@ Reads data/frames/ and data/clips.csv. Writes data/features.npy: float16 (clips,
 clips in the order of clips.csv, the clean look first. Run: python src/features.py
 """
 
-from glimpse.settings import read  # isort: split
+from glimpse.core.settings import read  # isort: split
 
 import hashlib
 import io
@@ -20,14 +20,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from glimpse import augment, backbone, engine, flow, looks, movement, sampling
-from glimpse.augment import Transforms, augmented_look, mirror_allowed, transforms
-from glimpse.backbone import load_backbone, pretrained
-from glimpse.engine import frozen, pick_device, seen, versions
-from glimpse.files import remember, remembered, whole
-from glimpse.looks import Look, pictures_of, plain
-from glimpse.store import Frames, Stored, code_of
-from glimpse.tables import read_table
+from glimpse.core import sampling
+from glimpse.core.files import remember, remembered, whole
+from glimpse.core.frame_store import Frames, Stored, code_of
+from glimpse.core.tables import read_table
+from glimpse.features import augment, backbone, flow
+from glimpse.features import extractor as engine
+from glimpse.features import flow_histograms as movement
+from glimpse.features import views as looks
+from glimpse.features.augment import Transforms, augmented_look, mirror_allowed, transforms
+from glimpse.features.backbone import load_backbone, pretrained
+from glimpse.features.extractor import frozen, pick_device, seen, versions
+from glimpse.features.views import Look, pictures_of, plain
 
 CACHE = Path(".cache/features")
 SEED = 0  # of the looks: not the setting, so that trainings with other seeds share them

@@ -5,7 +5,7 @@ data/rejected.csv (a row per file that isn't one, with the reason).
 Run: python src/frames.py [--workers N] [--limit SECONDS]
 """
 
-from glimpse.settings import read  # isort: split
+from glimpse.core.settings import read  # isort: split
 
 import argparse
 import os
@@ -18,9 +18,13 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from glimpse import clips, isolation, looks, sampling, store, video
-from glimpse.files import whole_folder
-from glimpse.tables import write_table
+from glimpse.core import frame_store as store
+from glimpse.core import isolation, sampling
+from glimpse.core.files import whole_folder
+from glimpse.core.tables import write_table
+from glimpse.features import views as looks
+from glimpse.frames import dataset as clips
+from glimpse.frames import decoder as video
 
 CACHE = Path(".cache/frames")
 SAMPLE = 8  # clips decoded first, to tell how long the rest will take

@@ -18,12 +18,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from glimpse import looks, store, video
-from glimpse.figure import ACTIONS, draw_clip, make_actor
-from glimpse.opening import opened
-from glimpse.playback import Playback, quiet
-from glimpse.recognizer import Recognizer
-from glimpse.stream import Recent, Stream
+from glimpse.core import frame_store as store
+from glimpse.demo.stick_figure import ACTIONS, draw_clip, make_actor
+from glimpse.features import views as looks
+from glimpse.frames import decoder as video
+from glimpse.inference.recognizer import Recognizer
+from glimpse.predict.load import opened
+from glimpse.predict.stream import Recent, Stream
+from glimpse.predict.video_reader import Playback, quiet
 
 SECONDS, WIDTH, HEIGHT, FPS = 10, 320, 240, 25
 MODELS = "models/all10/model.pt", "models/all10/model.onnx"

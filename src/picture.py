@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from glimpse.files import whole
-from glimpse.inference import TorchRecognizer
-from glimpse.store import Frames, from_jpeg
-from glimpse.tables import read_table
+from glimpse.core.files import whole
+from glimpse.core.frame_store import Frames, from_jpeg
+from glimpse.core.tables import read_table
+from glimpse.inference.torch_recognizer import TorchRecognizer
 
 TALL, MARGIN, WIDE = 92, 8, 252  # pixels: a frame's height, the gaps, the column of words
 RIGHT, WRONG, GREY, INK = (60, 130, 30), (50, 50, 200), (130, 130, 130), (40, 40, 40)  # BGR

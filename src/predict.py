@@ -22,13 +22,17 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from glimpse import clips, following, isolation, live, store, video
-from glimpse.answers import LONG, answers, as_json, as_row, as_text, columns, progress
-from glimpse.camera import Camera
-from glimpse.files import whole
-from glimpse.opening import opened
-from glimpse.recognizer import Recognizer
-from glimpse.stream import Stream
+from glimpse.core import frame_store as store
+from glimpse.core import isolation
+from glimpse.core.files import whole
+from glimpse.frames import dataset as clips
+from glimpse.frames import decoder as video
+from glimpse.inference.recognizer import Recognizer
+from glimpse.predict import following, live
+from glimpse.predict.camera import Camera
+from glimpse.predict.load import opened
+from glimpse.predict.output import LONG, answers, as_json, as_row, as_text, columns, progress
+from glimpse.predict.stream import Stream
 
 
 def files_in(given: Iterable[str]) -> Iterator[Path]:

@@ -4,7 +4,7 @@ Reads metrics/, models/<approach>/model.pt, data/split.csv, data/clips.csv, data
 data/frames/. Writes metrics/report.html. Run: python src/report.py
 """
 
-from glimpse.settings import read  # isort: split
+from glimpse.core.settings import read  # isort: split
 
 import math
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from types import SimpleNamespace
 import pandas as pd
 from markupsafe import Markup
 
-from glimpse.charts import Axis, Line, chart, shares
-from glimpse.files import whole
-from glimpse.health import holdings, listed, sizes, torn
-from glimpse.inference import TorchRecognizer
-from glimpse.leaks import COLUMNS, straddling
-from glimpse.page import render
-from glimpse.settings import shown
-from glimpse.store import Frames
-from glimpse.strips import Strip, strip, worth_a_look
-from glimpse.tables import read_table
+from glimpse.core.files import whole
+from glimpse.core.frame_store import Frames
+from glimpse.core.settings import shown
+from glimpse.core.tables import read_table
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.report.charts import Axis, Line, chart, shares
+from glimpse.report.clip_strips import Strip, strip, worth_a_look
+from glimpse.report.dataset_summary import holdings, listed, sizes, torn
+from glimpse.report.templates import render
+from glimpse.split.leakage import COLUMNS, straddling
 
 APPROACHES = ("first5", "all10")
 MISTAKES, HITS = 3, 2  # strips of each approach; where both are the same, twice as many of one
@@ -180,7 +180,7 @@ def main() -> None:
     html = render(
         "report.html.jinja",
         **known,
-        card=render("card.md.jinja", **known),
+        card=render("model_card.md.jinja", **known),
         summary=[line for line in summary if line != "no alarm" and not line.startswith("ALARM: ")],
         early=early_chart(curve, names),
         curve=curve.to_dict("records"),

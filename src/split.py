@@ -6,17 +6,17 @@ data/leaks.csv: pairs of clips that belong together by their looks or names but 
 Run: python src/split.py
 """
 
-from glimpse.settings import read  # isort: split
+from glimpse.core.settings import read  # isort: split
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from glimpse.groups import FEWEST, groups_of, told_by_names
-from glimpse.leaks import found, in_words, joined
-from glimpse.splitting import assign, holdings_of, in_folds
-from glimpse.tables import read_table, write_table
+from glimpse.core.tables import read_table, write_table
+from glimpse.split.groups import FEWEST, groups_of, told_by_names
+from glimpse.split.leakage import found, in_words, joined
+from glimpse.split.stratified import assign, holdings_of, in_folds
 
 PARTS = ("train", "val", "test")
 
@@ -125,7 +125,7 @@ def pairs_alike(path: Path | str, clips: Iterable[str]) -> list[tuple[str, str]]
     table, known = read_table(path, ["clip", "like"]), set(clips)
     pairs = list(zip(table["clip"], table["like"], strict=True))
     for clip in (clip for pair in pairs for clip in pair if clip not in known):
-        raise SystemExit(f"{path}: {clip} is not among the usable clips: run `dvc repro leaks`")
+        raise SystemExit(f"{path}: {clip} is not among the usable clips: run `dvc repro duplicates`")
     return pairs
 
 

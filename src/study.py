@@ -6,7 +6,7 @@ question's figures), metrics/study-trials.csv (a row for each training) and metr
 Run: python src/study.py
 """
 
-from glimpse.settings import read  # isort: split
+from glimpse.core.settings import read  # isort: split
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,11 +15,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from glimpse.files import whole
-from glimpse.intervals import Difference, Score, accuracy_score, difference
-from glimpse.looks import Look
-from glimpse.tables import write_table
-from glimpse.trials import Trial, all_clips, possible, run_all
+from glimpse.core.files import whole
+from glimpse.core.tables import write_table
+from glimpse.evaluate.intervals import Difference, Score, accuracy_score, difference
+from glimpse.features.views import Look
+from glimpse.tools.cross_validation import Trial, all_clips, possible, run_all
 
 SHARES = (0.25, 0.5, 0.75)  # of the training groups, for the learning curve
 ORDERLESS = {"mean": "a mean", "attention": "attention", "ridge": "ridge regression"}

@@ -4,7 +4,7 @@ Reads data/split.csv, data/clips.csv, data/features.npy, and data/frames/ if the
 models/<approach>/model.pt, which holds all that inference needs, and history.csv. Run: python src/train.py first5
 """
 
-from glimpse.settings import read  # isort: split
+from glimpse.core.settings import read  # isort: split
 
 import argparse
 import os
@@ -18,19 +18,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from glimpse.augment import mirror_allowed, transforms
-from glimpse.backbone import load_backbone, pretrained, tune_last
-from glimpse.calibration import calibrate
-from glimpse.checkpoint import Checkpoint
-from glimpse.engine import pick_device, versions, widths
-from glimpse.looks import Look
-from glimpse.model import Network, Temporal, reader, save
-from glimpse.parts import load_parts
-from glimpse.readings import ENDLESS, Draws, FeatureReadings, FrameReadings
-from glimpse.ridge import Ridge
-from glimpse.store import Frames, code_of
-from glimpse.tables import read_array, read_table, write_table
-from glimpse.training import train_on
+from glimpse.core.frame_store import Frames, code_of
+from glimpse.core.splits import load_parts
+from glimpse.core.tables import read_array, read_table, write_table
+from glimpse.features.augment import mirror_allowed, transforms
+from glimpse.features.backbone import load_backbone, pretrained, tune_last
+from glimpse.features.extractor import pick_device, versions, widths
+from glimpse.features.views import Look
+from glimpse.model.calibration import calibrate
+from glimpse.model.network import Network, Temporal, reader, save
+from glimpse.model.ridge import Ridge
+from glimpse.train.checkpoint import Checkpoint
+from glimpse.train.datasets import ENDLESS, Draws, FeatureReadings, FrameReadings
+from glimpse.train.loop import train_on
 
 
 def main() -> None:

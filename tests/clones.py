@@ -15,7 +15,7 @@ SMALL = {
     "candidates": 10, "store_size": 96, "features.looks": 0, "features.size": 64, "train.epochs": 20,
     "train.average": 0.5, "demo.actors": 8, "demo.takes": 1,
 }  # fmt: skip
-ALL = ["demo", "frames", "leaks", "split", "features", "train-first5", "train-all10", "evaluate", "report"]
+ALL = ["demo", "frames", "duplicates", "split", "features", "train-first5", "train-all10", "evaluate", "report"]
 
 
 class Clone:

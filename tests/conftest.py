@@ -12,16 +12,16 @@ import pytest
 import yaml
 
 import demo
+import duplicates
 import evaluate
 import features
 import frames
-import leaks
 import report
 import split
 import study
 import train
-from glimpse.backbone import WIDTH
-from glimpse.settings import changed, load
+from glimpse.core.settings import changed, load
+from glimpse.features.backbone import WIDTH
 
 ROOT = Path(__file__).parents[1]
 # A job in the background ignores Ctrl-C, and so would all that tests start from it, to send it Ctrl-C.
@@ -66,7 +66,7 @@ def peak_of(command, folder):
 
 
 STAGES = {
-    "demo": demo, "frames": frames, "leaks": leaks, "split": split,
+    "demo": demo, "frames": frames, "duplicates": duplicates, "split": split,
     "features": features, "train": train, "evaluate": evaluate, "report": report, "study": study,
 }  # fmt: skip
 
@@ -92,7 +92,7 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name, *arguments in (
-            ["demo"], ["frames"], ["leaks"], ["split"], ["features"],
+            ["demo"], ["frames"], ["duplicates"], ["split"], ["features"],
             ["train", "first5"], ["train", "all10"], ["evaluate"],
         ):  # fmt: skip
             patch.setattr(sys, "argv", [f"{name}.py", *arguments])

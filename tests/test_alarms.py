@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glimpse import alarms
-from glimpse.intervals import accuracy_score
-from glimpse.parts import Part
+from glimpse.core.splits import Part
+from glimpse.evaluate import checks as alarms
+from glimpse.evaluate.intervals import accuracy_score
 
 NAMES = ["jump", "run", "wave"]
 

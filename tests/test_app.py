@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 from conftest import ROOT, write_clip
 
-from glimpse import trying
-from glimpse.gate import Gate, refused
-from glimpse.labels import correct, corrections
-from glimpse.store import Stored
-from glimpse.video import Unreadable
+from glimpse.app import upload as trying
+from glimpse.app.security import Gate, refused
+from glimpse.core.frame_store import Stored
+from glimpse.frames.decoder import Unreadable
+from glimpse.split.labels import correct, corrections
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 LACKING = [name for name in ("gradio", "playwright") if importlib.util.find_spec(name) is None]

@@ -12,9 +12,9 @@ from conftest import ROOT
 from torch import nn
 from torchvision.models import mobilenet_v2
 
-from glimpse import backbone as module
-from glimpse.backbone import BLOCKS, WIDTH, fold, load_backbone, packaged_weights, pretrained, tune_last
-from glimpse.engine import frozen
+from glimpse.features import backbone as module
+from glimpse.features.backbone import BLOCKS, WIDTH, fold, load_backbone, packaged_weights, pretrained, tune_last
+from glimpse.features.extractor import frozen
 
 CPU = torch.device("cpu")
 
@@ -106,7 +106,7 @@ def test_the_engine_that_runs_it_agrees_with_pytorch(backbone, pictures, precisi
 def test_nothing_is_reported_home(tmp_path):
     """ONNX Runtime's telemetry opens a session file where temporary files go."""
     places = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
-    code = "import glimpse.engine, onnxruntime; onnxruntime.SessionOptions()"
+    code = "import glimpse.features.extractor, onnxruntime; onnxruntime.SessionOptions()"
     subprocess.run([sys.executable, "-c", code], env={**os.environ, **places}, check=True)
     assert not list(tmp_path.iterdir())
 

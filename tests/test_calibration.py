@@ -10,11 +10,11 @@ import torch
 from scipy.special import softmax
 from test_evaluate import run_predict
 
-from glimpse import model
-from glimpse.belief import threshold
-from glimpse.calibration import calibrate, fit_temperature, tempered
-from glimpse.inference import TorchRecognizer
-from glimpse.reliability import calibration_error, reliability, selective
+from glimpse.evaluate.reliability import calibration_error, reliability, selective
+from glimpse.inference.confidence import threshold
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.model.calibration import calibrate, fit_temperature, tempered
+from glimpse.model.network import network as model
 
 
 def made_up(clips, temperature, seed=0):

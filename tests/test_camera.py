@@ -11,10 +11,10 @@ from conftest import grey_levels, write_clip
 from test_evaluate import run_predict
 from watchers import Blank, Slow
 
-from glimpse import live
-from glimpse.camera import Camera, Rate
-from glimpse.inference import TorchRecognizer
-from glimpse.stream import Stream
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.predict import live
+from glimpse.predict.camera import Camera, Rate
+from glimpse.predict.stream import Stream
 
 
 def test_a_slow_model_skips_frames_never_lags_and_is_right_at_the_end(trained):

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from demo import CEILINGS
-from glimpse.controls import controls, rights, shuffled
-from glimpse.early import early, early_actions, share_seen
-from glimpse.inference import TorchRecognizer
-from glimpse.parts import Part, load_parts
-from glimpse.store import Frames
+from glimpse.core.frame_store import Frames
+from glimpse.core.splits import Part, load_parts
+from glimpse.evaluate.baselines import controls, rights, shuffled
+from glimpse.evaluate.curves import early, early_actions, share_seen
+from glimpse.inference.torch_recognizer import TorchRecognizer
 
 
 @pytest.fixture

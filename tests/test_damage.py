@@ -16,8 +16,10 @@ import features
 import frames
 import picture
 import predict
-from glimpse import files, model, store
-from glimpse.inference import TorchRecognizer
+from glimpse.core import files
+from glimpse.core import frame_store as store
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.model.network import network as model
 
 
 def refused(act, *words):
@@ -169,7 +171,7 @@ def test_stored_frames_that_are_damaged_are_refused(copied, stage):
 
     for content in damaged():
         shard.write_bytes(content) if content is not None else shard.unlink()
-        for name in ("leaks", "features"):
+        for name in ("duplicates", "features"):
             refused(lambda name=name: stage(copied, name), "data/frames", "run `dvc repro frames`")
     assert not (copied / "data/features.npy").exists()
 
@@ -177,7 +179,7 @@ def test_stored_frames_that_are_damaged_are_refused(copied, stage):
 @pytest.mark.parametrize(
     ("table", "stages"),
     [
-        ("data/clips.csv", ["leaks", "split", "features", "train", "evaluate", "report"]),
+        ("data/clips.csv", ["duplicates", "split", "features", "train", "evaluate", "report"]),
         ("data/alike.csv", ["split"]),
         ("data/split.csv", ["train", "evaluate", "report"]), ("data/leaks.csv", ["evaluate", "report"]),
         ("data/rejected.csv", ["report"]), ("metrics/recall.csv", ["report"]),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import demo
-from glimpse import figure
+from glimpse.demo import stick_figure as figure
 
 
 def clip(action, number=0, take=1, seed=0):

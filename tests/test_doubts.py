@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import doubts
-from glimpse.labels import correct
+from glimpse.split.labels import correct
 
 
 def answered(chances):

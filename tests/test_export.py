@@ -17,13 +17,13 @@ import torch
 from conftest import ROOT
 
 import export
-from glimpse import model
-from glimpse.backbone import MEAN, STD, pretrained
-from glimpse.exported import OnnxRecognizer
-from glimpse.inference import TorchRecognizer
-from glimpse.looks import clean_look
-from glimpse.movement import MOVED
-from glimpse.store import Frames
+from glimpse.core.frame_store import Frames
+from glimpse.features.backbone import MEAN, STD, pretrained
+from glimpse.features.flow_histograms import MOVED
+from glimpse.features.views import clean_look
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.model.network import network as model
+from glimpse.predict.onnx_recognizer import OnnxRecognizer
 
 exporter = pytest.mark.skipif(
     not importlib.util.find_spec("onnxscript"), reason="onnxscript of requirements-app.txt is not installed"

@@ -5,8 +5,8 @@ import os
 import pandas as pd
 import pytest
 
-from glimpse.files import whole, whole_folder
-from glimpse.tables import read_table, write_table
+from glimpse.core.files import whole, whole_folder
+from glimpse.core.tables import read_table, write_table
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

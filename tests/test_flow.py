@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from glimpse.augment import augmented_look, transforms
-from glimpse.backbone import load_backbone, pretrained
-from glimpse.engine import frozen, seen, widths
-from glimpse.flow import REST, STEP, flow_of
-from glimpse.looks import STILL, Look, clean_look, pictures_of
-from glimpse.model import Network, reader
-from glimpse.movement import CELLS, DIRECTIONS, MOVED, movement
-from glimpse.store import Stored, to_jpeg
-from glimpse.video import difference
+from glimpse.core.frame_store import Stored, to_jpeg
+from glimpse.features.augment import augmented_look, transforms
+from glimpse.features.backbone import load_backbone, pretrained
+from glimpse.features.extractor import frozen, seen, widths
+from glimpse.features.flow import REST, STEP, flow_of
+from glimpse.features.flow_histograms import CELLS, DIRECTIONS, MOVED, movement
+from glimpse.features.views import STILL, Look, clean_look, pictures_of
+from glimpse.frames.decoder import difference
+from glimpse.model.network import Network, reader
 
 
 def scene(height=120, width=160, seed=0):

@@ -15,9 +15,10 @@ from test_evaluate import run_predict
 from watchers import Blank
 
 import predict
-from glimpse import following, overlay, playback, segments
-from glimpse.inference import TorchRecognizer
-from glimpse.stream import Belief, Stream
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.predict import following, overlay, segments
+from glimpse.predict import video_reader as playback
+from glimpse.predict.stream import Belief, Stream
 
 
 def frames_of(path):

@@ -10,8 +10,10 @@ import pytest
 from conftest import ROOT, grey_levels, write_clip, write_params
 
 import frames
-from glimpse import clips, store, video
-from glimpse.sampling import evenly
+from glimpse.core import frame_store as store
+from glimpse.core.sampling import evenly
+from glimpse.frames import dataset as clips
+from glimpse.frames import decoder as video
 
 ODD = ROOT.parent / "shared/data/odd"
 

@@ -14,8 +14,8 @@ import yaml
 from conftest import ROOT, write_clip, write_params
 
 import frames
-from glimpse import files
-from glimpse.files import whole
+from glimpse.core import files
+from glimpse.core.files import whole
 
 
 class Full:
@@ -79,7 +79,7 @@ def left(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["leaks", "split", "features", "train first5", "train all10", "evaluate"], ids=lambda name: name
+    "name", ["duplicates", "split", "features", "train first5", "train all10", "evaluate"], ids=lambda name: name
 )
 def test_a_stage_on_a_full_disk_ends_with_one_line_and_leaves_all_as_it_was(copied, stage, monkeypatch, name):
     tree = yaml.safe_load((copied / "params.yaml").read_text())

@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, grey_levels, peak_of, write_clip, write_params
 
 import demo
-from glimpse.clips import named_like_a_clip
+from glimpse.frames.dataset import named_like_a_clip
 
 MUTATIONS = int(os.environ.get("GLIMPSE_MUTATIONS", 100))
 ODD = Path(os.environ.get("GLIMPSE_ODD", "not given"))

@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glimpse import figure
-from glimpse.gradcam import heat, overlaid
-from glimpse.inference import TorchRecognizer
-from glimpse.looks import clean_look, cut, inside, pictures_of
-from glimpse.sampling import evenly
-from glimpse.store import Frames
+from glimpse.core.frame_store import Frames
+from glimpse.core.sampling import evenly
+from glimpse.demo import stick_figure as figure
+from glimpse.features.views import clean_look, cut, inside, pictures_of
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.report.gradcam import heat, overlaid
 
 RANDOM = 3  # hidings elsewhere, for one of the hottest region
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from glimpse import intervals
-from glimpse.intervals import Difference, accuracy_score, design_effect, difference, recall_score
+from glimpse.evaluate import intervals
+from glimpse.evaluate.intervals import Difference, accuracy_score, design_effect, difference, recall_score
 
 WORLDS = [(n, groups) for n in (30, 100, 300) for groups in (6, n // 3, n)]
 LEAST = 0.93

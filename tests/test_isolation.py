@@ -10,7 +10,7 @@ import pytest
 from test_evaluate import run_predict
 
 import predict
-from glimpse import isolation
+from glimpse.core import isolation
 
 REASONS = {
     "segfault": "the decoder crashed", "exits": "the decoder crashed", "hangs": "not decoded within 2 s",

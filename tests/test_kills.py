@@ -23,9 +23,9 @@ from conftest import ROOT, write_params
 pytestmark = pytest.mark.torture
 
 KILLS, SEED = int(os.environ.get("GLIMPSE_KILLS", 3)), int(os.environ.get("GLIMPSE_SEED", 0))
-STAGES = ["demo", "frames", "leaks", "split", "features", "train-first5", "train-all10", "evaluate", "report"]
+STAGES = ["demo", "frames", "duplicates", "split", "features", "train-first5", "train-all10", "evaluate", "report"]
 # to be killed in this order
-FIRST = ["features", "train-first5", "frames", "evaluate", "demo", "report", "train-all10", "leaks", "split"]
+FIRST = ["features", "train-first5", "frames", "evaluate", "demo", "report", "train-all10", "duplicates", "split"]
 SMALL = {"demo.actors": 9, "demo.takes": 1, "features.looks": 1, "features.size": 96}
 SMALL |= {"train.epochs": 80, "train.patience": 80}
 OTHERWISE = '''

@@ -10,10 +10,11 @@ import pytest
 from conftest import write_params
 
 import demo
-import leaks
-from glimpse import store, video
-from glimpse.fingerprint import alike
-from glimpse.leaks import clusters, joined, straddling
+import duplicates
+from glimpse.core import frame_store as store
+from glimpse.duplicates.near_duplicates import alike
+from glimpse.frames import decoder as video
+from glimpse.split.leakage import clusters, joined, straddling
 
 CLIPS = Path(os.environ.get("GLIMPSE_CLIPS", "not given"))
 REAL = pytest.mark.skipif(not (CLIPS / "jhmdb-12").is_dir(), reason="real clips not here: GLIMPSE_CLIPS names them")
@@ -51,7 +52,7 @@ def write_copy(clip, path, kind):
 
 
 def pictures(path):
-    return leaks.thumbnails([store.to_jpeg(frame) for frame in video.read_clip(path, 20, 176).candidates])
+    return duplicates.thumbnails([store.to_jpeg(frame) for frame in video.read_clip(path, 20, 176).candidates])
 
 
 def test_copies_are_found_and_no_two_actors_are_taken_for_one(tmp_path):
@@ -139,7 +140,7 @@ def run(folder, stage, *stages, **changes):
 
 def test_a_copy_under_another_name_is_joined_and_never_straddles(project, stage, capsys):
     for seed in range(5):
-        stages = ["split"] if seed else ["frames", "leaks", "split"]
+        stages = ["split"] if seed else ["frames", "duplicates", "split"]
         split, rows = run(project, stage, *stages, seed=seed)
         one, other = split.loc["lift/stranger/1.avi"], split.loc["wave/actor3/1.avi"]
         assert one["group"] == other["group"] == "actor3" and one["part"] == other["part"]
@@ -155,13 +156,13 @@ def test_a_copy_under_another_name_is_joined_and_never_straddles(project, stage,
 def test_two_runs_write_the_same_bytes(project, stage):
     made = []
     for _ in range(2):
-        run(project, stage, "frames", "leaks", "split")
+        run(project, stage, "frames", "duplicates", "split")
         made.append([(project / f"data/{name}.csv").read_bytes() for name in ("alike", "split", "leaks")])
     assert made[0] == made[1]
 
 
 def test_with_report_nothing_is_changed_but_said(project, stage, capsys):
-    run(project, stage, "frames", "leaks", "split")
+    run(project, stage, "frames", "duplicates", "split")
     for seed in range(20):  # some seed takes the copy's clip into the test part and its original not
         split, rows = run(project, stage, "split", seed=seed, **{"split.leaks": "report"})
         parts = {split.loc[clip, "part"] for clip in ("lift/stranger/1.avi", "wave/actor3/1.avi")}
@@ -248,7 +249,7 @@ def test_a_pair_of_clips_that_are_gone_is_named(tmp_path, stage):
 @REAL
 def test_real_clips_grouped_wrongly_raise_the_alarm_and_grouped_rightly_none(tmp_path, stage, capsys):
     (tmp_path / "clips").symlink_to(CLIPS / "jhmdb-12")
-    run(tmp_path, stage, "frames", "leaks", "split", **{"split.group": "none", "split.leaks": "report"})
+    run(tmp_path, stage, "frames", "duplicates", "split", **{"split.group": "none", "split.leaks": "report"})
     assert "test clips look like, or are named like, clips the training sees" in capsys.readouterr().out
     _, rows = run(tmp_path, stage, "split")
     assert rows.empty and "WARNING" not in capsys.readouterr().out

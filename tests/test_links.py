@@ -34,7 +34,7 @@ def test_the_pipeline_never_writes_into_a_linked_cache(tmp_path, kind):
     assert clone.ran(clone.run("dvc", "repro")) == ALL
     second = cached(clone)
     assert second > first
-    for script in ("demo", "frames", "leaks", "split", "features", "train all10", "evaluate", "report"):
+    for script in ("demo", "frames", "duplicates", "split", "features", "train all10", "evaluate", "report"):
         name, *approach = script.split()
         before = cached(clone)
         clone.run("python", f"src/{name}.py", *approach)  # by hand: nobody takes the links away before

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from glimpse.augment import augmented_look, mirror_allowed, transforms
-from glimpse.looks import STILL, Look, clean_look, cover, follow, pictures_of
-from glimpse.store import Stored, from_jpeg, to_jpeg
+from glimpse.core.frame_store import Stored, from_jpeg, to_jpeg
+from glimpse.features.augment import augmented_look, mirror_allowed, transforms
+from glimpse.features.views import STILL, Look, clean_look, cover, follow, pictures_of
 
 PLAIN = Look(32, follow=False, change=False, flow=False)
 

@@ -5,8 +5,8 @@ import pickle
 import pytest
 import torch
 
-from glimpse import model
-from glimpse.model import reader
+from glimpse.model.network import network as model
+from glimpse.model.network import reader
 
 KINDS = ["lstm+mean", "lstm", "gru", "mean", "attention", "ridge"]
 

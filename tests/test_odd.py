@@ -15,7 +15,8 @@ import pytest
 from conftest import ROOT, grey_levels, peak_of, write_clip, write_params
 
 import frames
-from glimpse import clips, video
+from glimpse.frames import dataset as clips
+from glimpse.frames import decoder as video
 
 ODD = Path(os.environ.get("GLIMPSE_ODD", "not given"))
 LACKS = "a codec that this OpenCV lacks"
@@ -150,7 +151,7 @@ def test_a_size_that_is_too_large_is_refused_before_memory_is_taken(tmp_path):
     """A frame of 9000x9000 pixels has 243 MB."""
     claims(tmp_path / "large.avi", 9000)
     code = (
-        "import sys; from glimpse import video\n"
+        "import sys; from glimpse.frames import decoder as video\n"
         "try: video.read_clip(sys.argv[1], 5, 32)\n"
         "except video.Unreadable as reason: print(reason)"
     )

@@ -11,9 +11,9 @@ import pytest
 from conftest import ROOT
 
 import report
-from glimpse import model
-from glimpse.charts import Axis, Line, chart, shares
-from glimpse.strips import MOST, worth_a_look
+from glimpse.model.network import network as model
+from glimpse.report.charts import Axis, Line, chart, shares
+from glimpse.report.clip_strips import MOST, worth_a_look
 
 SECTIONS = ["headline", "sides", "early", "confusion", "recall", "calibration", "clips", "health", "settings", "card"]
 EMPTY = {"meta", "img", "hr", "br", "path", "circle"}

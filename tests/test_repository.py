@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from glimpse.settings import ALLOWED
+from glimpse.core.settings import ALLOWED
 
 SRC = ROOT / "src"
 BESIDE = [path for path in (SRC / "glimpse").iterdir() if path.is_file() and path.suffix != ".py"]  # templates

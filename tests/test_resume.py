@@ -9,7 +9,9 @@ import yaml
 from conftest import write_params
 
 import train
-from glimpse import checkpoint, model, training
+from glimpse.model.network import network as model
+from glimpse.train import checkpoint
+from glimpse.train import loop as training
 
 KEPT = ".checkpoints/first5.pt"
 MADE = ["models/first5/model.pt", "models/first5/history.csv"]

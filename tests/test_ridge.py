@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import write_params
 
-from glimpse import model
-from glimpse.ridge import PENALTY, Ridge
+from glimpse.model.network import network as model
+from glimpse.model.ridge import PENALTY, Ridge
 
 
 def clips(n, seed=0):

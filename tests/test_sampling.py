@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glimpse.sampling import draw, evenly, keyed_rng, reading
+from glimpse.core.sampling import draw, evenly, keyed_rng, reading
 
 
 @pytest.mark.parametrize(

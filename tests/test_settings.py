@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from glimpse.settings import ALLOWED, changed, check, read, shown
+from glimpse.core.settings import ALLOWED, changed, check, read, shown
 
 TEXT = (ROOT / "params.yaml").read_text()
 TREE = yaml.safe_load(TEXT)

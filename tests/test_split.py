@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT, write_params
 
 import split
-from glimpse.groups import groups_of
-from glimpse.splitting import assign
+from glimpse.split.groups import groups_of
+from glimpse.split.stratified import assign
 
 SHARED = ROOT.parent / "shared/data"
 

@@ -8,10 +8,12 @@ import pytest
 from conftest import ROOT, grey_levels, peak_of, write_clip
 from watchers import Blank
 
-from glimpse import playback, stream, video
-from glimpse.inference import TorchRecognizer
-from glimpse.looks import clean_look
-from glimpse.store import Stored
+from glimpse.core.frame_store import Stored
+from glimpse.features.views import clean_look
+from glimpse.frames import decoder as video
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.predict import stream
+from glimpse.predict import video_reader as playback
 
 
 def moving_clip(path, count, fps):

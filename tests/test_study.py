@@ -10,8 +10,8 @@ import yaml
 from conftest import ROOT, write_params
 
 import study
-from glimpse.settings import check, read
-from glimpse.trials import Trial, parts_of
+from glimpse.core.settings import check, read
+from glimpse.tools.cross_validation import Trial, parts_of
 
 BASE = Trial(use=10, temporal="lstm", views=2, seed=0, fold=0)
 

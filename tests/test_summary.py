@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glimpse.intervals import accuracy_score, difference
-from glimpse.summary import calibration_lines, control_lines, summary
+from glimpse.evaluate.intervals import accuracy_score, difference
+from glimpse.evaluate.summary import calibration_lines, control_lines, summary
 
 TABLES = ["scores", "controls", "early", "alarms", "predictions-first5", "predictions-all10"]
 

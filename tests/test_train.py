@@ -10,13 +10,14 @@ import yaml
 from conftest import write_params
 
 import train
-from glimpse import model, training
-from glimpse.belief import settled_after
-from glimpse.inference import TorchRecognizer
-from glimpse.looks import clean_look
-from glimpse.parts import load_parts
-from glimpse.store import Frames
-from glimpse.training import fit, loss_of, weight_of
+from glimpse.core.frame_store import Frames
+from glimpse.core.splits import load_parts
+from glimpse.features.views import clean_look
+from glimpse.inference.confidence import settled_after
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.model.network import network as model
+from glimpse.train import loop as training
+from glimpse.train.loop import fit, loss_of, weight_of
 
 
 def test_settings_reach_the_model_file(trained):

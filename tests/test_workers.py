@@ -11,10 +11,10 @@ import time
 import pytest
 from conftest import ROOT
 
-from glimpse.workers import side_by_side
+from glimpse.core.workers import side_by_side
 
 WAITING = """
-from glimpse import workers
+from glimpse.core import workers
 import time
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from glimpse.recognizer import Recognizer
+from glimpse.inference.recognizer import Recognizer
 
 KEPT = {
     "actions": ["left", "right"], "use": 10, "temperature": 1.0, "candidates": 20, "frames": 10, "draw": "segments",
@@ -56,5 +56,5 @@ if __name__ == "__main__":
 
     blank = Blank()
     blank.looks = deque(maxlen=1)  # what is measured is the program's memory, not its
-    sys.modules["glimpse.inference"] = SimpleNamespace(TorchRecognizer=lambda path: blank)
+    sys.modules["glimpse.inference.torch_recognizer"] = SimpleNamespace(TorchRecognizer=lambda path: blank)
     predict.main()

@@ -1,0 +1,169 @@
+"""Trying a clip that somebody hands in: what may be handed in, how it is read, and what both approaches say of it.
+
+The clip is decoded in a process of its own, which a damaged file may crash or keep busy without harm to anybody else.
+"""
+
+import contextlib
+import queue
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from glimpse.core import isolation
+from glimpse.core.frame_store import Stored, from_jpeg, to_jpeg
+from glimpse.features.views import cover
+from glimpse.frames import dataset as clips
+from glimpse.frames import decoder as video
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.report.gradcam import heat, overlaid
+
+MEGABYTES, SECONDS, WIDEST, HIGHEST = 100, 120, 4096, 2304  # the largest clip that may be handed in
+GUESSED_FPS = 25  # where the file tells none
+PATIENCE = 60  # seconds to decode it
+PLAYED, PLAYED_SIDE = 300, 240  # of what the page plays: frames at most, and pixels of the short side at most
+
+
+@dataclass
+class Tried:
+    """A clip as it was handed in: its `Stored` candidates, how long it is, and a WebM (VP8) for a browser to play."""
+
+    stored: Stored
+    frames: int
+    seconds: float
+    width: int
+    height: int
+    played: bytes
+
+
+@dataclass
+class Answer:
+    """What one approach says of a clip.
+
+    beliefs: probabilities (use, actions) after each frame; pictures: of each frame that it read a JPEG, and one with
+    its heat on it; least: the confidence from which on it is sure enough to answer.
+    """
+
+    approach: str
+    actions: list[str]
+    beliefs: np.ndarray
+    pictures: list[tuple[bytes, bytes]]
+    least: float
+
+
+def read(path: Path, candidates: int, size: int) -> Tried | video.Unreadable:
+    """A file within the limits as `Tried`, or the Unreadable that says why not."""
+    try:
+        if not clips.is_text(str(path)):
+            raise video.Unreadable(clips.NOT_TEXT)
+        video.check_file(path)
+        _check_limits(path)
+        clip = video.read_clip(path, candidates, size)
+        seconds = clip.frames / (clip.fps or GUESSED_FPS)
+        if seconds > SECONDS:
+            raise video.Unreadable(f"too long: {seconds:.0f} s, at most {SECONDS} s are taken")
+        return Tried(Stored.encode(clip), clip.frames, seconds, clip.width, clip.height, playable(path, clip.frames))
+    except video.Unreadable as reason:
+        return reason
+
+
+def _check_limits(path: Path) -> None:
+    """Raises Unreadable where the file's size, or what its header says, is beyond the limits."""
+    if path.stat().st_size > MEGABYTES * 10**6:
+        raise video.Unreadable(f"too large: at most {MEGABYTES} MB are taken")
+    header = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    names = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS
+    width, height, frames, fps = (header.get(name) for name in names)
+    if max(width, height) > WIDEST or min(width, height) > HIGHEST:
+        most = f"{WIDEST}x{HIGHEST}"
+        raise video.Unreadable(f"too large: {width:.0f}x{height:.0f} pixels, at most {most} are taken")
+    if 0 < fps < 1000 and frames / fps > SECONDS:
+        raise video.Unreadable(f"too long: {frames / fps:.0f} s, at most {SECONDS} s are taken")
+
+
+def playable(path: Path | str, frames: int) -> bytes:
+    """A clip of so many frames as a small WebM that browsers play, whatever it was made with; b"" if that fails."""
+    with contextlib.suppress(cv2.error, OSError), tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "played.webm")
+        _make_playable(path, frames, made)
+        return made.read_bytes()
+    return b""
+
+
+def _make_playable(path: Path | str, frames: int, made: Path) -> None:
+    """The same into a file."""
+    source = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    fps, step = source.get(cv2.CAP_PROP_FPS), -(-frames // PLAYED)
+    fps = fps if 0 < fps < 1000 else GUESSED_FPS
+    writer, count = cv2.VideoWriter(), 0
+    while source.grab():
+        if count % step == 0:
+            ok, frame = source.retrieve()
+            if not ok:
+                break
+            frame = cover(frame, min(PLAYED_SIDE, *frame.shape[:2]))
+            frame = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
+            if not writer.isOpened():
+                codec, shape = cv2.VideoWriter.fourcc(*"VP80"), frame.shape[1::-1]
+                writer.open(str(made), cv2.CAP_FFMPEG, codec, max(1, fps / step), shape)
+            writer.write(frame)
+        count += 1
+    writer.release()
+
+
+class Readers:
+    """Processes that read clips, one clip each at a time; whoever finds all of them busy waits."""
+
+    def __init__(self, each: Sequence[Callable[..., Iterator]]) -> None:
+        self._idle: queue.Queue[Callable[..., Iterator]] = queue.Queue()
+        for one in each:
+            self._idle.put(one)
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(cls, count: int) -> "Iterator[Readers]":
+        """So many of them, until the block ends."""
+        with contextlib.ExitStack() as stack:
+            yield cls([stack.enter_context(isolation.processes(1, PATIENCE)) for _ in range(count)])
+
+    def run(self, work: Callable, path: Path) -> object:
+        """work(path) in one of the processes; where that crashes or takes too long, an Unreadable that says so."""
+        each = self._idle.get()
+        try:
+            return next(each(work, [path], video.Unreadable, 1))
+        finally:
+            self._idle.put(each)
+
+
+class Asked:
+    """Both approaches, ready to be asked about clips by several people."""
+
+    def __init__(self, recognizers: dict[str, TorchRecognizer], readers: Readers, error: float) -> None:
+        self.recognizers, self.readers, self.error = recognizers, readers, error
+        kept = next(iter(recognizers.values())).kept
+        self.read = partial(read, candidates=kept["candidates"], size=kept["store_size"])
+        self.usual: float = kept["seconds"]
+        self._one_at_a_time = threading.Lock()  # PyTorch keeps the cores busy with one
+
+    def about(self, path: Path) -> tuple[Tried, list[Answer]]:
+        """A file as it was read, and what each approach says of it; raises Unreadable."""
+        tried = self.readers.run(self.read, path)
+        if isinstance(tried, video.Unreadable):
+            raise tried
+        assert isinstance(tried, Tried)
+        with self._one_at_a_time:
+            return tried, [self._answer(name, path.name, tried.stored) for name in self.recognizers]
+
+    def _answer(self, approach: str, clip: str, stored: Stored) -> Answer:
+        recognizer = self.recognizers[approach]
+        positions = recognizer.positions(clip)
+        frames = [from_jpeg(stored.jpegs[position]) for position in positions]
+        _, hot = heat(recognizer, stored, positions, clip)
+        pictures = [(to_jpeg(frame), to_jpeg(overlaid(frame, one))) for frame, one in zip(frames, hot, strict=True)]
+        beliefs = recognizer.believe(clip, stored)
+        return Answer(approach, recognizer.actions, beliefs, pictures, recognizer.threshold(self.error))

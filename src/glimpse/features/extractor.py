@@ -1,0 +1,124 @@
+"""What runs a frozen backbone: ONNX Runtime on a CPU in float32 (twice as fast as PyTorch there), else PyTorch.
+
+The choice follows from the device and the setting `precision`, never from a stopwatch.
+"""
+
+import contextlib
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import torch
+import torchvision
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+from torch import nn
+from torchvision.models.mobilenetv2 import InvertedResidual
+
+from glimpse.features.backbone import WIDTH, Backbone, fold
+from glimpse.features.flow_histograms import MOVED, movement
+from glimpse.features.views import Look
+
+
+def versions() -> dict[str, str]:
+    """The versions of what a look and its features are made by."""
+    return {module.__name__: str(module.__version__) for module in (cv2, np, onnxruntime, torch, torchvision)}
+
+
+def pick_device() -> torch.device:
+    """CUDA where it is present, then Apple's GPU, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def mixed_precision(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """A context in which convolutions run in `precision`, float32 or bfloat16."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def frozen(backbone: Backbone, device: torch.device, precision: str) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from uint8 RGB frames (frames, height, width, 3) to float16 features (frames, 1280), both NumPy.
+
+    It may be called from several threads at once; on a CPU each call uses one core.
+    """
+    backbone = fold(copy.deepcopy(backbone).eval())
+    if device.type == "cpu" and precision == "float32":
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(to_onnx(backbone), options, providers=["CPUExecutionProvider"])
+        return lambda frames: session.run(None, {"frames": frames})[0].astype(np.float16)
+    backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def run(frames: np.ndarray) -> np.ndarray:
+        with mixed_precision(device, precision):
+            return backbone(torch.from_numpy(frames).to(device)).float().cpu().numpy().astype(np.float16)
+
+    return run
+
+
+def widths(look: Look) -> list[int]:
+    """How many numbers are made of each view."""
+    return [WIDTH] * look.seen + [MOVED] * look.flow
+
+
+def seen(run: Callable[[np.ndarray], np.ndarray], looks: np.ndarray, look: Look) -> np.ndarray:
+    """What is made of looks (frames, views, size, size, 3), by `run`, made by `frozen`, and of flow: float16 (frames,
+    width), where the width is that of all views."""
+    features = run(looks[:, : look.seen].reshape(-1, *looks.shape[2:])).reshape(len(looks), -1)
+    if not look.flow:
+        return features
+    return np.concatenate([features, movement(torch.from_numpy(looks[:, -1])).numpy().astype(np.float16)], 1)
+
+
+def to_onnx(backbone: Backbone) -> bytes:
+    """A folded `Backbone` as the bytes of an ONNX model.
+
+    Its input is "frames", uint8 (n, height, width, 3), its output "features", float32 (n, 1280).
+    """
+    nodes: list[NodeProto] = []
+    constants: list[TensorProto] = []
+
+    def constant(tensor: torch.Tensor) -> str:
+        constants.append(numpy_helper.from_array(tensor.detach().numpy(), f"c{len(constants)}"))
+        return constants[-1].name
+
+    def node(kind: str, *inputs: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [f"n{len(nodes)}"], **attributes))
+        return nodes[-1].output[0]
+
+    def add(module: nn.Module, x: str) -> str:
+        if isinstance(module, InvertedResidual):
+            inner = add(module.conv, x)
+            return node("Add", x, inner) if module.use_res_connect else inner
+        if isinstance(module, nn.Sequential):
+            for child in module:
+                x = add(child, x)
+            return x
+        if isinstance(module, nn.Conv2d):
+            weights = map(constant, module.parameters())
+            strides, pads = list(module.stride), [*module.padding] * 2
+            return node("Conv", x, *weights, strides=strides, pads=pads, group=module.groups)
+        if isinstance(module, nn.ReLU6):
+            return node("Clip", x, constant(torch.tensor(0.0)), constant(torch.tensor(6.0)))
+        if isinstance(module, nn.Identity):
+            return x
+        raise TypeError(f"no ONNX form known for {type(module).__name__}")
+
+    pixels = node("Transpose", node("Cast", "frames", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
+    pixels = node("Div", node("Sub", pixels, constant(backbone.mean)), constant(backbone.std))
+    pooled = node("GlobalAveragePool", add(backbone.features, pixels))
+    nodes.append(helper.make_node("Flatten", [pooled], ["features"]))
+    graph = helper.make_graph(
+        nodes,
+        "backbone",
+        [helper.make_tensor_value_info("frames", TensorProto.UINT8, ["n", "height", "width", 3])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", WIDTH])],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
