@@ -13,8 +13,8 @@ from test_evaluate import run_predict
 from glimpse.evaluate.reliability import calibration_error, reliability, selective
 from glimpse.inference.confidence import threshold
 from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.model import network as model
 from glimpse.model.calibration import calibrate, fit_temperature, tempered
-from glimpse.model.network import network as model
 
 
 def made_up(clips, temperature, seed=0):

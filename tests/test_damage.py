@@ -19,7 +19,7 @@ import predict
 from glimpse.core import files
 from glimpse.core import frame_store as store
 from glimpse.inference.torch_recognizer import TorchRecognizer
-from glimpse.model.network import network as model
+from glimpse.model import network as model
 
 
 def refused(act, *words):

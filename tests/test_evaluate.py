@@ -14,7 +14,7 @@ import evaluate
 import picture
 import predict
 from evaluate import scores
-from glimpse.model.network import network as model
+from glimpse.model import network as model
 
 
 def test_accuracy_and_recall_are_worked_out_per_clip_and_per_action():

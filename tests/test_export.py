@@ -22,7 +22,7 @@ from glimpse.features.backbone import MEAN, STD, pretrained
 from glimpse.features.flow_histograms import MOVED
 from glimpse.features.views import clean_look
 from glimpse.inference.torch_recognizer import TorchRecognizer
-from glimpse.model.network import network as model
+from glimpse.model import network as model
 from glimpse.predict.onnx_recognizer import OnnxRecognizer
 
 exporter = pytest.mark.skipif(

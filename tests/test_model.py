@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from glimpse.model.network import network as model
+from glimpse.model import network as model
 from glimpse.model.network import reader
 
 KINDS = ["lstm+mean", "lstm", "gru", "mean", "attention", "ridge"]

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 import report
-from glimpse.model.network import network as model
+from glimpse.model import network as model
 from glimpse.report.charts import Axis, Line, chart, shares
 from glimpse.report.clip_strips import MOST, worth_a_look
 

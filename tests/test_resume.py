@@ -9,7 +9,7 @@ import yaml
 from conftest import write_params
 
 import train
-from glimpse.model.network import network as model
+from glimpse.model import network as model
 from glimpse.train import checkpoint
 from glimpse.train import loop as training
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import write_params
 
-from glimpse.model.network import network as model
+from glimpse.model import network as model
 from glimpse.model.ridge import PENALTY, Ridge
 
 

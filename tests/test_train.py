@@ -15,7 +15,7 @@ from glimpse.core.splits import load_parts
 from glimpse.features.views import clean_look
 from glimpse.inference.confidence import settled_after
 from glimpse.inference.torch_recognizer import TorchRecognizer
-from glimpse.model.network import network as model
+from glimpse.model import network as model
 from glimpse.train import loop as training
 from glimpse.train.loop import fit, loss_of, weight_of
 
