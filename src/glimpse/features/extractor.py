@@ -17,9 +17,9 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from glimpse.features.backbone import WIDTH, Backbone, fold
-from glimpse.features.flow_histograms import MOVED, movement
-from glimpse.features.views import Look
+from glimpse.features.backbone import FEATURE_DIM, Backbone, fuse_conv_bn
+from glimpse.features.flow_histograms import FLOW_DIM, flow_histograms
+from glimpse.features.views import ViewConfig
 
 
 def versions() -> dict[str, str]:
@@ -41,12 +41,12 @@ def mixed_precision(device: torch.device, precision: str) -> contextlib.Abstract
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def frozen(backbone: Backbone, device: torch.device, precision: str) -> Callable[[np.ndarray], np.ndarray]:
+def frozen_extractor(backbone: Backbone, device: torch.device, precision: str) -> Callable[[np.ndarray], np.ndarray]:
     """A function from uint8 RGB frames (frames, height, width, 3) to float16 features (frames, 1280), both NumPy.
 
     It may be called from several threads at once; on a CPU each call uses one core.
     """
-    backbone = fold(copy.deepcopy(backbone).eval())
+    backbone = fuse_conv_bn(copy.deepcopy(backbone).eval())
     if device.type == "cpu" and precision == "float32":
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -62,18 +62,18 @@ def frozen(backbone: Backbone, device: torch.device, precision: str) -> Callable
     return run
 
 
-def widths(look: Look) -> list[int]:
+def feature_dims(look: ViewConfig) -> list[int]:
     """How many numbers are made of each view."""
-    return [WIDTH] * look.seen + [MOVED] * look.flow
+    return [FEATURE_DIM] * look.num_images + [FLOW_DIM] * look.flow
 
 
-def seen(run: Callable[[np.ndarray], np.ndarray], looks: np.ndarray, look: Look) -> np.ndarray:
+def extract_features(run: Callable[[np.ndarray], np.ndarray], looks: np.ndarray, look: ViewConfig) -> np.ndarray:
     """What is made of looks (frames, views, size, size, 3), by `run`, made by `frozen`, and of flow: float16 (frames,
     width), where the width is that of all views."""
-    features = run(looks[:, : look.seen].reshape(-1, *looks.shape[2:])).reshape(len(looks), -1)
+    features = run(looks[:, : look.num_images].reshape(-1, *looks.shape[2:])).reshape(len(looks), -1)
     if not look.flow:
         return features
-    return np.concatenate([features, movement(torch.from_numpy(looks[:, -1])).numpy().astype(np.float16)], 1)
+    return np.concatenate([features, flow_histograms(torch.from_numpy(looks[:, -1])).numpy().astype(np.float16)], 1)
 
 
 def to_onnx(backbone: Backbone) -> bytes:
@@ -118,7 +118,7 @@ def to_onnx(backbone: Backbone) -> bytes:
         nodes,
         "backbone",
         [helper.make_tensor_value_info("frames", TensorProto.UINT8, ["n", "height", "width", 3])],
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", WIDTH])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", FEATURE_DIM])],
         constants,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()

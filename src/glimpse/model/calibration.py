@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are tried
+T_MIN, T_MAX = 0.05, 20.0  # temperatures that are tried
 
 
 def fit_temperature(logits: np.ndarray, actions: np.ndarray) -> float:
@@ -27,7 +27,7 @@ def fit_temperature(logits: np.ndarray, actions: np.ndarray) -> float:
     def cross_entropy(log_temperature: float) -> float:
         return -(wanted * log_softmax(logits / math.exp(log_temperature), axis=1)).sum(1).mean()
 
-    bounds = math.log(COLDEST), math.log(HOTTEST)
+    bounds = math.log(T_MIN), math.log(T_MAX)
     return math.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x)
 
 
@@ -41,7 +41,7 @@ def calibrate(logits: np.ndarray, actions: np.ndarray) -> dict:
     return {"temperature": temperature, "val": {"confidence": confidence.tolist(), "right": right.tolist()}}
 
 
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities (…, actions) as their logits divided by the temperature would give them."""
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
     return np.exp(log_softmax(logits / temperature, axis=-1))

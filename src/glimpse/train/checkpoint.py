@@ -12,10 +12,10 @@ from typing import Self
 
 import torch
 
-from glimpse.core.files import whole
-from glimpse.model.network import packed, unpacked
+from glimpse.core.files import atomic_write
+from glimpse.model.network import from_bytes, to_bytes
 
-SHARE = 0.04  # of a training's time, at most, that keeping checkpoints may take
+MAX_TIME_SHARE = 0.04  # of a training's time, at most, that keeping checkpoints may take
 
 
 class Checkpoint:
@@ -31,7 +31,7 @@ class Checkpoint:
         self.key = key.hexdigest()
         self._kept_at, self._took = -float("inf"), 0.0  # seconds
 
-    def again(self) -> Self:
+    def for_refit(self) -> Self:
         """The checkpoint of the same network's second training, beside that of its first."""
         second = copy.copy(self)
         second.training = f"{self.training}, on train and val"
@@ -45,12 +45,12 @@ class Checkpoint:
         Where epochs are so short that this would take more than SHARE of the time, not after each of them.
         """
         began = time.monotonic()
-        if began - self._kept_at < self._took / SHARE:
+        if began - self._kept_at < self._took / MAX_TIME_SHARE:
             return
         states = {name: part.state_dict() for name, part in parts.items()}
         kept = {"key": self.key, "so_far": so_far, "states": states, "random": random_states(device)}
-        with whole(self.path, "wb") as file:
-            file.write(packed(kept))
+        with atomic_write(self.path, "wb") as file:
+            file.write(to_bytes(kept))
         self._kept_at = time.monotonic()
         self._took = self._kept_at - began
 
@@ -62,7 +62,7 @@ class Checkpoint:
         if not self.path.exists():
             return {}
         try:
-            kept = unpacked(self.path)
+            kept = from_bytes(self.path)
             of_this = kept["key"] == self.key
         except Exception:  # torch raises many kinds for what is no checkpoint
             return self._afresh("damaged")

@@ -14,19 +14,19 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, Weight
 from torchmetrics.functional.classification import multiclass_accuracy
 from tqdm import tqdm
 
-from glimpse.core.splits import Part
+from glimpse.core.splits import Split
 from glimpse.features.extractor import mixed_precision
-from glimpse.model.network import together
+from glimpse.model.network import mean_logits
 from glimpse.model.ridge import Ridge
 
 if TYPE_CHECKING:
-    from glimpse.train.datasets import Draws
+    pass
 
 T = TypeVar("T")
-EARLIER = 0.3  # share of the loss for the beliefs before the last frame
+AUX_LOSS_WEIGHT = 0.3  # share of the loss for the beliefs before the last frame
 
 
-def loss_of(
+def sequence_loss(
     logits: torch.Tensor, target: torch.Tensor, label_smoothing: float = 0.0, weight: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Cross-entropy of the belief after the last frame and, with a smaller share, of those after every frame; the mean
@@ -36,7 +36,7 @@ def loss_of(
     last = nn.functional.cross_entropy(logits[:, -1], target, weight, label_smoothing=label_smoothing)
     each = target.repeat_interleave(frames)
     every = nn.functional.cross_entropy(logits.flatten(0, 1), each, weight, label_smoothing=label_smoothing)
-    return (1 - EARLIER) * last + EARLIER * every
+    return (1 - AUX_LOSS_WEIGHT) * last + AUX_LOSS_WEIGHT * every
 
 
 def train_one_epoch(
@@ -60,13 +60,13 @@ def train_one_epoch(
         schedule.step()
         averaged.update_parameters(network)
         losses += loss.item() * len(target)
-        hits += (together(logits[:, :, -1]).argmax(1) == target).sum().item()
+        hits += (mean_logits(logits[:, :, -1]).argmax(1) == target).sum().item()
         seen += len(target)
     return losses / seen, hits / seen
 
 
 @torch.inference_mode()
-def last_logits(
+def predict_logits(
     network: nn.Module, loader: DataLoader, device: torch.device, precision: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the network says after the last frame, logits (clips, actions), and the actions' numbers (clips,)."""
@@ -81,7 +81,7 @@ def last_logits(
 
 def evaluate(network: nn.Module, loader: DataLoader, device: torch.device, precision: str) -> tuple[float, float]:
     """The cross-entropy and the multiclass accuracy of the belief after the last frame."""
-    logits, targets = last_logits(network, loader, device, precision)
+    logits, targets = predict_logits(network, loader, device, precision)
     accuracy = multiclass_accuracy(logits, targets, logits.shape[1], average="micro")
     return nn.functional.cross_entropy(logits, targets).item(), accuracy.item()
 
@@ -95,7 +95,7 @@ def fit(
 
     The best epoch has the highest validation accuracy; among equals the lowest validation loss; without a `val_loader`
     it is the last one. What is validated and kept is the running average of the weights over the steps (Polyak and
-    Juditsky 1992), with `settings.average` as the share that stays from one step to the next; 0 keeps the weights of
+    Juditsky 1992), with `settings.ema_decay` as the share that stays from one step to the next; 0 keeps the weights of
     the last step alone. `train_loader(epoch)` brings the readings of an epoch, `weight` the loss's weight of each
     action, `trained` the optimizer's groups of parameters with their learning rates. A `checkpoint` is gone on from,
     and kept after each epoch.
@@ -105,9 +105,9 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps)
 
     def criterion(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return loss_of(logits, target, settings.label_smoothing, weight)
+        return sequence_loss(logits, target, settings.label_smoothing, weight)
 
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
     parts = {"network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
     so_far: dict[str, Any] = {"rows": [], "best": None, "weights": None}
     if checkpoint:
@@ -118,7 +118,7 @@ def fit(
         best = so_far["best"]
         if best and epoch - best["epoch"] > settings.patience:
             break
-        readings, clip_norm = train_loader(epoch), settings.clip_norm
+        readings, clip_norm = train_loader(epoch), settings.max_grad_norm
         loss, accuracy = train_one_epoch(
             network, averaged, readings, criterion, optimizer, schedule, clip_norm, device, precision
         )
@@ -139,8 +139,8 @@ def fit(
     return so_far["weights"], so_far["best"], rows
 
 
-def train_on(
-    readings: Callable[..., Dataset], draws: "Callable[[list[str]], Draws]", train: Part, val: Part, network: nn.Module,
+def train(
+    readings: Callable[..., Dataset], draws: "Callable[[list[str]], FrameSampler]", train: Split, val: Split, network: nn.Module,
     trained: list[dict], settings: SimpleNamespace, seed: int, device: torch.device,
     precision: str = "float32", workers: int = 0, checkpoint: Any = None,
 ) -> tuple[dict[str, float], list[dict[str, float]], torch.Tensor]:  # fmt: skip
@@ -151,19 +151,19 @@ def train_on(
     both parts, and left with the weights of the last of them: val has done its work, and clips are few. `readings(part,
     positions, looks)` and `draws(clips)` make what is read; the rest as in `fit`.
     """
-    val_loader = loader(readings(val, *draws(val.clips).fixed()), settings.batch, workers)
+    val_loader = loader(readings(val, *draws(val.clips).eval_positions()), settings.batch_size, workers)
     if isinstance(network, Ridge):
-        return solve_on(readings, draws, train, val, network, settings, val_loader)
+        return fit_ridge(readings, draws, train, val, network, settings, val_loader)
     start = copy.deepcopy(network.state_dict())
 
-    def fit_on(part: Part, val_loader: DataLoader | None, epochs: int, checkpoint: Any) -> tuple[dict, list[dict]]:
-        drawn, count = draws(part.clips), len(set(part.actions.tolist()))
+    def fit_on(part: Split, val_loader: DataLoader | None, epochs: int, checkpoint: Any) -> tuple[dict, list[dict]]:
+        drawn, count = draws(part.clips), len(set(part.labels.tolist()))
 
         def train_loader(epoch: int) -> DataLoader:
-            sampler = sampler_of(part.actions, settings.balance, seed + epoch)
-            return loader(readings(part, *drawn.training(epoch)), settings.batch, workers, sampler)
+            sampler = class_sampler(part.labels, settings.class_balance, seed + epoch)
+            return loader(readings(part, *drawn.train_positions(epoch)), settings.batch_size, workers, sampler)
 
-        weight = weight_of(part.actions, count, settings.balance)
+        weight = class_weights(part.labels, count, settings.class_balance)
         weight = None if weight is None else weight.to(device)
         state, best, rows = fit(
             network, train_loader, val_loader, weight, trained, settings, epochs, device, precision, checkpoint
@@ -172,25 +172,25 @@ def train_on(
         return best, rows
 
     best, rows = fit_on(train, val_loader, settings.epochs, checkpoint)
-    logits = last_logits(network, val_loader, device, precision)[0]
+    logits = predict_logits(network, val_loader, device, precision)[0]
     if settings.refit:
         network.load_state_dict(start)
         torch.manual_seed(seed)
         tqdm.write(f"again from the start on train and val clips, for {best['epoch']} epochs")
-        fit_on(train + val, None, best["epoch"], checkpoint and checkpoint.again())
+        fit_on(train + val, None, best["epoch"], checkpoint and checkpoint.for_refit())
     return best, rows, logits
 
 
-def solve_on(
-    readings: Callable[..., Any], draws: "Callable[[list[str]], Draws]", train: Part, val: Part, network: Ridge,
+def fit_ridge(
+    readings: Callable[..., Any], draws: "Callable[[list[str]], FrameSampler]", train: Split, val: Split, network: Ridge,
     settings: SimpleNamespace, val_loader: DataLoader,
 ) -> tuple[dict[str, float], list[dict[str, float]], torch.Tensor]:  # fmt: skip
     """What `train_on` does, for what needs no epochs: from the clips' clean looks. The only row stands for epoch 1."""
 
-    def solved(part: Part) -> DataLoader:
-        read = loader(readings(part, *draws(part.clips).fixed()), settings.batch, 0)
+    def solved(part: Split) -> DataLoader:
+        read = loader(readings(part, *draws(part.clips).eval_positions()), settings.batch_size, 0)
         summaries, actions = zip(*((network.summary(looks)[:, -1], target) for looks, target in read), strict=True)
-        network.solve(torch.cat(summaries), torch.cat(actions), settings.balance != "none")
+        network.solve(torch.cat(summaries), torch.cat(actions), settings.class_balance != "none")
         return read
 
     cpu = torch.device("cpu")
@@ -199,7 +199,7 @@ def solve_on(
         loss, accuracy = evaluate(network, of, cpu, "float32")
         row |= {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
         tqdm.write(f"solved at once  {name}: loss {loss:.4f}, accuracy {accuracy:.4f}")
-    logits = last_logits(network, val_loader, cpu, "float32")[0]
+    logits = predict_logits(network, val_loader, cpu, "float32")[0]
     if settings.refit:
         solved(train + val)
     return row, [row], logits
@@ -207,22 +207,22 @@ def solve_on(
 
 def loader(readings: Dataset, batch: int, workers: int, sampler: Sampler | None = None) -> DataLoader:
     """Batches of readings, which bring a whole batch at once; in their order, or in a sampler's."""
-    return DataLoader(readings, batch, sampler=sampler, num_workers=workers, collate_fn=as_it_is)
+    return DataLoader(readings, batch, sampler=sampler, num_workers=workers, collate_fn=identity)
 
 
-def as_it_is(batch: T) -> T:
+def identity(batch: T) -> T:
     """The batch, which the dataset brings whole."""
     return batch
 
 
-def weight_of(actions: np.ndarray, count: int, balance: str) -> torch.Tensor | None:
+def class_weights(actions: np.ndarray, count: int, balance: str) -> torch.Tensor | None:
     """The loss's weight of each action, so that few clips count as much as many; None without `weights`."""
     if balance != "weights":
         return None
     return torch.tensor(len(actions) / (count * np.bincount(actions, minlength=count)), dtype=torch.float32)
 
 
-def sampler_of(actions: np.ndarray, balance: str, seed: int) -> Sampler:
+def class_sampler(actions: np.ndarray, balance: str, seed: int) -> Sampler:
     """The order of an epoch's clips; `sampler` draws each action as often as any other, with repeats."""
     generator = torch.Generator().manual_seed(seed)
     if balance == "sampler":
