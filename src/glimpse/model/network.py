@@ -17,6 +17,8 @@ class VideoNetwork(nn.Module):
     a further one, flow, becomes histograms.
     """
 
+    closed_form = False  # trained by gradient descent
+
     def __init__(self, backbones: Iterable[nn.Module], head: TemporalHead | Ridge, num_images: int) -> None:
         super().__init__()
         self.backbones = nn.ModuleList(backbones)
