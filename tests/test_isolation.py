@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-import decoders
+import bad_decoders
 import pytest
 from test_evaluate import run_predict
 
