@@ -22,7 +22,6 @@ itself (sway, camera) runs backwards as likely as forwards. No action becomes an
 
 from glimpse.core.settings import read  # isort: split
 
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -30,7 +29,7 @@ import numpy as np
 from tqdm import tqdm
 
 from glimpse.core.files import whole_folder
-from glimpse.core.workers import side_by_side
+from glimpse.core.parallel import parallel_map
 from glimpse.demo.stick_figure import ACTIONS, FPS, HEIGHT, HOLDING, SITTING, WIDTH, draw_clip, make_actor
 
 ALIKE = {"middle_frame": [SITTING, HOLDING], "first5": [HOLDING], "shuffled": [SITTING], "all10": []}
@@ -40,8 +39,9 @@ MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 QUALITY = 20  # on the scale of OpenCV's AVI writer: about 180 kB a clip
 
 
-def write_clip(path: Path, action: str, number: int, take: int, seed: int) -> None:
-    """Draw one clip into a new file. OSError if it isn't whole."""
+def write_clip(clip: tuple[Path, str, int, int, int]) -> None:
+    """Draw one clip (path, action, number, take, seed) into a new file. OSError if it isn't whole."""
+    path, action, number, take, seed = clip
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, number, ACTIONS.index(action), take])  # take > 0: not the actor's
     frames = draw_clip(action, make_actor(number, seed), rng)
@@ -61,8 +61,7 @@ def draw_all(folder: Path | str, actors: int, takes: int, seed: int, workers: in
     with whole_folder(folder) as drawn:
         clips = [(drawn / action / f"actor{number:02d}_{action}_{take}.avi", action, number, take, seed)
                  for action in ACTIONS for number in range(actors) for take in range(1, takes + 1)]  # fmt: skip
-        alone = partial(cv2.setNumThreads, 1)
-        with side_by_side(write_clip, *zip(*clips, strict=True), workers=workers, initializer=alone) as written:
+        with parallel_map(write_clip, clips, workers) as written:
             list(tqdm(written, "demo", len(clips), disable=None))
     return len(clips)
 

@@ -19,8 +19,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from glimpse.core import frame_store as store
-from glimpse.core import isolation, sampling
+from glimpse.core import sampling
 from glimpse.core.files import whole_folder
+from glimpse.core.parallel import TIME_LIMIT, ProcessPool
 from glimpse.core.tables import write_table
 from glimpse.features import views as looks
 from glimpse.frames import dataset as clips
@@ -65,10 +66,10 @@ def decode_all(paths: list[str], candidates: int, size: int, workers: int, limit
     entries: dict[int, Entry] = {}
     sample = list(sampling.evenly(len(paths), min(SAMPLE + workers, len(paths)))) if paths else []
     rest = sorted(set(range(len(paths))) - set(sample))
-    with isolation.processes(workers, limit) as each:
+    with ProcessPool(workers, limit) as pool:
         chosen = (paths[position] for position in [*sample, *rest])
         work = partial(decode, candidates=candidates, size=size)
-        results = each(work, chosen, lambda reason: (None, {"reason": reason}), AHEAD)
+        results = pool.map(work, chosen, lambda reason: (None, {"reason": reason}), AHEAD)
         for number, position in enumerate(sample, 1):
             entries[position] = next(results)
             if number == min(workers, len(sample)):
@@ -149,7 +150,7 @@ def write_shards(folder: Path, names: list[str], entries: list[Path]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that decode side by side")
-    parser.add_argument("--limit", type=float, default=isolation.LIMIT, help="seconds that decoding a clip may take")
+    parser.add_argument("--limit", type=float, default=TIME_LIMIT, help="seconds that decoding a clip may take")
     asked = parser.parse_args()
     if not asked.limit > 0:
         parser.error(f"--limit is {asked.limit:g}, but it takes seconds above 0")

@@ -17,14 +17,14 @@ import csv
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 from glimpse.core import frame_store as store
-from glimpse.core import isolation
 from glimpse.core.files import whole
+from glimpse.core.parallel import ProcessPool
 from glimpse.frames import dataset as clips
 from glimpse.frames import decoder as video
 from glimpse.inference.recognizer import Recognizer
@@ -78,18 +78,15 @@ def seconds(text: str) -> float:
 
 
 def answer_all(
-    recognizer: Recognizer, paths: list[Path], each: Callable[..., Iterator], asked: argparse.Namespace, out: IO[str]
+    recognizer: Recognizer, paths: list[Path], pool: ProcessPool, asked: argparse.Namespace, out: IO[str]
 ) -> int:
-    """Prints what the model says of files, as `asked` on the command line; returns how many are bad.
-
-    `each`: of `isolation.processes`.
-    """
+    """Prints what the model says of files, as `asked` on the command line; returns how many are bad."""
     least, usual, bad = recognizer.threshold(asked.error), recognizer.kept["seconds"], 0
     table = csv.writer(out, lineterminator="\n")
     if asked.csv:
         table.writerow(columns(recognizer.actions))
     work = partial(decode, candidates=recognizer.kept["candidates"], size=recognizer.kept["store_size"])
-    decoded = zip(paths, each(work, paths, video.Unreadable, 4 * asked.workers), strict=True)
+    decoded = zip(paths, pool.map(work, paths, video.Unreadable, 4 * asked.workers), strict=True)
     found = answers(recognizer, decoded, asked.workers, least)
     for path, answer, length in found if out.isatty() or len(paths) < 2 else progress(found, len(paths)):
         if isinstance(answer, video.Unreadable):
@@ -131,12 +128,12 @@ def window(recognizer: Recognizer, asked: argparse.Namespace) -> float:
     return length
 
 
-def run(recognizer: Recognizer, paths: list[Path], each: Callable[..., Iterator], asked: argparse.Namespace) -> int:
+def run(recognizer: Recognizer, paths: list[Path], pool: ProcessPool, asked: argparse.Namespace) -> int:
     """What is `asked` on the command line, of files; returns how many are bad."""
     with whole(asked.out) if asked.out else contextlib.nullcontext(sys.stdout) as out:
         if asked.segments:
             return follow_all(recognizer, paths, asked, out)
-        bad = answer_all(recognizer, paths, each, asked, out)
+        bad = answer_all(recognizer, paths, pool, asked, out)
     if asked.overlay and not bad:
         try:
             following.draw_over(recognizer, paths[0], recognizer.threshold(asked.error), asked.overlay)
@@ -199,14 +196,14 @@ def main() -> None:
             raise SystemExit(f"--{name} {given}: is one of the clips and would take its place: give another name")
     asked.workers = min(asked.workers or os.cpu_count() or 1, max(1, len(paths)))
     live_or_long = asked.camera is not None or asked.segments
-    with isolation.processes(0 if live_or_long else asked.workers) as each:
+    with ProcessPool(0 if live_or_long else asked.workers) as pool:
         recognizer = opened(
             asked.model, threads=1 if asked.workers > 1 else 0
         )  # here, after the processes have started
         if asked.camera is not None:
             return watch(recognizer, asked)
         try:
-            bad = run(recognizer, paths, each, asked)
+            bad = run(recognizer, paths, pool, asked)
             sys.stdout.flush()
         except BrokenPipeError:  # nobody reads on, as after `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,9 +17,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from glimpse.core.parallel import parallel_map
 from glimpse.core.splits import Part
 from glimpse.core.tables import read_array, read_table
-from glimpse.core.workers import side_by_side
 from glimpse.features.extractor import widths
 from glimpse.features.views import Look
 from glimpse.inference.confidence import threshold
@@ -73,7 +73,7 @@ def run_all(
     each action that the trial knows.
     """
     run = partial(_run, clips=clips, actions=actions, groups=groups, folds=folds, s=s, features=features)
-    with side_by_side(run, trials) as done:
+    with parallel_map(run, trials) as done:
         tables, tenth = [], max(1, len(trials) // 10)
         for table in tqdm(done, "trainings", len(trials), disable=None):
             tables.append(table)
