@@ -1,71 +1,80 @@
-"""Stage `doubts`: which clips are probably mislabelled, told by models that saw neither them nor their groups.
+"""Label issues: lists the clips whose label is probably wrong, by confident learning (Northcutt et al. 2021; cleanlab).
 
-Trains what reads the looks on k folds by group and several seeds, on the features that are there. Reads
-data/features.npy, data/clips.csv and data/split.csv. Writes metrics/doubts.csv: a row for each clip, the most doubtful
-first. Run: python src/doubts.py
+Trains on k folds by group and several seeds, on the stored features, so that every clip is predicted by models that saw
+neither it nor its group. Finished trainings are kept in .cache/trials/, so that a repeated or killed run trains only
+what is missing. Needs cleanlab: pip install -r requirements-tools.txt.
+
+Reads params.yaml, data/clips.csv, data/split.csv (the labels and groups) and data/features.npy.
+Writes metrics/label_issues.csv, a row per clip, the lowest label quality first.
 """
 
-from glimpse.core.settings import read  # isort: split
+import argparse
+import importlib.util
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
-from glimpse.core.files import write_table
-from glimpse.features.views import ViewConfig
-from glimpse.tools.cross_validation import Trial, is_feasible, load_all_clips, run_trials
+OUTPUT = "metrics/label_issues.csv"
 
 
-def find_label_issues(table: pd.DataFrame) -> pd.DataFrame:
-    """How far each clip's label is to be doubted, from the rows of `run_all`, of which those of test clips count.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folds", type=int, default=5, help="folds of the cross-validation by group (default: 5)")
+    parser.add_argument("--seeds", type=int, default=2, help="trainings of each fold (default: 2)")
 
-    Columns: clip, group, action (its label), suggested (the likeliest action), p_action and p_suggested (their
-    probabilities, the mean over seeds), agreement (the share of trainings that answer `suggested`), margin (p_action
-    less the probability of the likeliest other action; the rows rise by it) and mislabelled ("yes" where the clip is as
-    likely to be another action as clips labelled so are on average, and more so than to be its own: confident learning,
-    Northcutt et al. 2021, the margin too).
+
+def run(args: argparse.Namespace) -> None:
+    from glimpse.tools.study import check_counts
+
+    check_counts(args)
+    if not importlib.util.find_spec("cleanlab"):
+        raise SystemExit("label-issues: needs cleanlab: run `make label-issues`, or pip install -r requirements-tools.txt")
+    from glimpse.core.files import write_table
+    from glimpse.core.settings import read_settings
+    from glimpse.features.views import ViewConfig
+    from glimpse.tools.cross_validation import Trial, load_clips, run_trials
+
+    settings = read_settings()
+    data = load_clips("label-issues", settings, args.folds)
+    modalities = ViewConfig.from_settings(settings.features).num_modalities
+    trials = [
+        Trial(settings.num_frames("all10"), settings.model.head, modalities, seed, fold)
+        for seed in range(settings.seed, settings.seed + args.seeds)
+        for fold in range(args.folds)
+    ]
+    data.check(trials, "label-issues")
+    print(f"label-issues: {len(trials)} trainings on {len(data.clips)} clips", flush=True)
+    table = find_label_issues(run_trials(trials, data, settings))
+    write_table(OUTPUT, table.round(4))
+    issues = int((table["is_label_issue"] == "yes").sum())
+    print(f"label-issues: {issues} of {len(table)} labels are probably wrong: {OUTPUT}, the lowest quality first")
+
+
+def find_label_issues(predictions: "pd.DataFrame") -> "pd.DataFrame":
+    """Rate the label of each clip, from the test rows of `run_trials`.
+
+    Columns: clip, group, given_label, predicted_label, p_given and p_predicted (their probabilities, mean over seeds),
+    agreement (share of the trainings that predict `predicted_label`), label_quality (0 to 1; the rows rise by it) and
+    is_label_issue ("yes" where confident learning finds an issue).
     """
-    table = table[table["part"] == "test"]
-    names = sorted(table["action"].unique())
-    chances = table[[f"p({name})" for name in names]].set_axis(names, axis=1)
-    answers = chances.idxmax(axis=1)
-    mean = chances.groupby(table["clip"]).mean()
-    held = table.groupby("clip")[["group", "action"]].first()
-    label = np.array([names.index(action) for action in held["action"]])
-    each, rows = mean.to_numpy(), np.arange(len(mean))
-    of_label, others = each[rows, label], each.copy()
-    others[rows, label] = -1
-    usual = np.array([each[label == number, number].mean() for number in range(len(names))])
-    confident = np.where(each >= usual, each, -1)
-    found = held.reset_index()
-    found["suggested"] = mean.idxmax(axis=1).to_numpy()
-    found["p_action"], found["p_suggested"] = of_label, each.max(1)
-    suggested = found.set_index("clip")["suggested"]
-    found["agreement"] = (answers == table["clip"].map(suggested)).groupby(table["clip"]).mean().to_numpy()
-    found["margin"] = of_label - others.max(1)
-    wrong = (confident.max(1) > 0) & (confident.argmax(1) != label) & (found["margin"] < 0)
-    found["mislabelled"] = np.where(wrong, "yes", "no")
-    return found.sort_values(["margin", "clip"], kind="stable", ignore_index=True)
+    import numpy as np
+    from cleanlab.filter import find_label_issues as confident_learning
+    from cleanlab.rank import get_label_quality_scores
 
-
-def main() -> None:
-    s = read("seed", "candidates", "frames", "sampling", "resample_each_epoch", "all10", "split", "features", "model", "train",
-             "evaluate", "study")  # fmt: skip
-    clips, actions, groups = load_all_clips("doubts", s.model.finetune_blocks)
-    use = s.frames if s.all10.num_frames == "all" else s.all10.num_frames
-    seeds, folds = range(s.seed, s.seed + s.study.seeds), range(s.study.folds)
-    views = ViewConfig.from_settings(s.features).num_views
-    trials = [Trial(use, s.model.head, views, seed, fold) for seed in seeds for fold in folds]
-    if not all(is_feasible(trial, actions, groups, s.study.folds, s.split.val, s.seed) for trial in trials):
-        raise SystemExit(
-            f"doubts: {s.study.folds} folds leave one without clips of every action to train on, validate and test: "
-            "each action wants more groups than folds: set study.folds lower"
-        )
-    print(f"doubts: {len(trials)} trainings on {len(clips)} clips", flush=True)
-    found = find_label_issues(run_trials(trials, clips, actions, groups, s.study.folds, s))
-    write_table("metrics/doubts.csv", found.round(4))
-    wrong = int((found["mislabelled"] == "yes").sum())
-    print(f"doubts: {wrong} of {len(found)} clips are probably mislabelled: metrics/doubts.csv, most doubtful first")
-
-
-if __name__ == "__main__":
-    main()
+    test = predictions[predictions["split"] == "test"]
+    class_names = sorted(test["action"].unique())
+    by_training = test[[f"p({name})" for name in class_names]].set_axis(class_names, axis=1)
+    by_clip = by_training.groupby(test["clip"]).mean()
+    table = test.groupby("clip")[["group", "action"]].first().rename(columns={"action": "given_label"}).reset_index()
+    probabilities = by_clip.to_numpy() / by_clip.to_numpy().sum(1, keepdims=True)
+    labels = np.array([class_names.index(name) for name in table["given_label"]])
+    table["predicted_label"] = by_clip.idxmax(axis=1).to_numpy()
+    table["p_given"] = probabilities[np.arange(len(labels)), labels]
+    table["p_predicted"] = probabilities.max(1)
+    predicted = table.set_index("clip")["predicted_label"]
+    agrees = by_training.idxmax(axis=1) == test["clip"].map(predicted)
+    table["agreement"] = agrees.groupby(test["clip"]).mean().to_numpy()
+    table["label_quality"] = get_label_quality_scores(labels, probabilities, method="normalized_margin")
+    issues = confident_learning(labels, probabilities, filter_by="confident_learning", n_jobs=1)
+    table["is_label_issue"] = np.where(issues, "yes", "no")
+    return table.sort_values(["label_quality", "clip"], kind="stable", ignore_index=True)
