@@ -1,171 +1,153 @@
-"""Tool: what each lever is worth. Trains with one setting changed at a time and compares on validation clips.
+"""Ablations: changes one setting at a time, trains on k folds by group, and compares on the validation clips.
 
-Run: python src/ablate.py FOLDER --folds 9 [--seeds 2] [--only "no changes,mean"] [--table docs/ablations.csv]
+The test folds are not used. Validation also chose the epoch, which makes all rows slightly optimistic, and those with
+more epochs more. Frames and features are kept in the folder --work and finished trainings in .cache/trials/, so that a
+repeated or killed run computes only what is missing; delete .cache/ablate/ to free the disk.
 
-Reads params.yaml, data/groups.csv and data/labels.csv. All trainings of a row are k folds by group; what counts is
-validation inside the folds, and the test folds are left alone. Validation also chose the epoch, which flatters all rows
-alike, but those with more epochs more. Writes into the table a row for each lever, with the difference from the
-settings as they are on the same clips. Works in a temporary folder, or in --work, where what was decoded and looked at
-is kept.
+Reads params.yaml, data/groups.csv, data/labels.csv and the clips of FOLDER.
+Writes into the table --out one row per ablation, with the difference to the default settings (those of params.yaml) on
+the same clips; a row of the same clips and ablation is replaced.
 """
 
 import argparse
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import yaml
+if TYPE_CHECKING:
+    import pandas as pd
 
-from glimpse.core.settings import check, load, with_overrides
-from glimpse.core.files import read_table, write_table
-from glimpse.evaluate.intervals import accuracy_score, paired_difference
-from glimpse.features.views import ViewConfig
-from glimpse.tools.cross_validation import Trial, is_feasible, run_trials
+    from glimpse.core.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[1]
-BASELINE = "settings as they are"
-ABLATIONS: dict[str, dict[str, object]] = {
+ROOT = Path(__file__).resolve().parents[3]
+BASELINE = "default settings"
+ABLATIONS: dict[str, dict[str, Any]] = {
     BASELINE: {},
-    "square in the middle": {"features.crop": False},
+    "center crop": {"features.crop": "center"},
     "no flow": {"features.flow": False},
-    "no changes": {"features.rgb_diff": False},
-    "frames alone": {"features.rgb_diff": False, "features.flow": False},
+    "no RGB difference": {"features.rgb_diff": False},
+    "RGB alone": {"features.rgb_diff": False, "features.flow": False},
     "frames stored at 240 pixels": {"frame_size": 240},
-    "squares of 128 pixels": {"features.input_size": 128},
-    "squares of 192 pixels": {"features.input_size": 192, "frame_size": 192},
-    "squares of 224 pixels": {"features.input_size": 224, "frame_size": 240},
-    "no augmented looks": {"features.augmented_views": 0},
-    "8 augmented looks": {"features.augmented_views": 8},
+    "crops of 128 pixels": {"features.input_size": 128},
+    "crops of 192 pixels": {"features.input_size": 192, "frame_size": 192},
+    "crops of 224 pixels": {"features.input_size": 224, "frame_size": 240},
+    "no augmented views": {"features.augmented_views": 0},
+    "8 augmented views": {"features.augmented_views": 8},
     "40 candidates": {"candidates": 40},
-    "frames drawn at random": {"sampling": "random"},
+    "random sampling": {"sampling": "random"},
     "20 frames": {"frames": 20},
     "LSTM alone": {"model.head": "lstm"},
-    "mean": {"model.head": "mean"},
+    "mean head": {"model.head": "mean"},
     "ridge": {"model.head": "ridge"},
     "attention": {"model.head": "attention"},
-    "gru": {"model.head": "gru"},
-    "hidden 256": {"model.hidden": 256},
-    "weights of the last step": {"train.ema_decay": 0},
+    "GRU": {"model.head": "gru"},
+    "256 hidden units": {"model.hidden": 256},
+    "no moving average of the weights": {"train.ema_decay": 0},
     "dropout 0.7": {"model.dropout": 0.7},
     "30 epochs": {"train.epochs": 30},
     "120 epochs": {"train.epochs": 120, "train.patience": 40},
 }
-STAGES = ("frames.py", "features.py")  # for each lever; the groups are told once, with the settings as they are
-BY_HAND = ("data/groups.csv", "data/labels.csv")
+MANUAL_TABLES = ("data/groups.csv", "data/labels.csv")
 
 
-def prepare(work: Path, tree: dict, stages: Iterable[str]) -> None:
-    """Run stages with these settings in the folder `work`; what they decoded and looked at before is kept."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="clips: <action>/<clip> or <action>/<group>/<clip>")
+    parser.add_argument("--folds", type=int, default=5, help="folds of the cross-validation by group (default: 5)")
+    parser.add_argument("--seeds", type=int, default=2, help="trainings of each fold (default: 2)")
+    parser.add_argument("--only", metavar="NAMES", help=f"ablations, separated by commas; all: {', '.join(ABLATIONS)}")
+    parser.add_argument("--out", metavar="FILE", type=Path, default=Path("docs/ablations.csv"), help="the table")
+    parser.add_argument("--work", metavar="FOLDER", type=Path, help="default: .cache/ablate/<name of the clips' folder>")
+
+
+def run(args: argparse.Namespace) -> None:
+    from glimpse.core.settings import load_params, parse_settings, with_overrides
+    from glimpse.tools.study import check_counts
+
+    check_counts(args)
+    names = args.only.split(",") if args.only else list(ABLATIONS)
+    unknown = [name for name in names if name not in ABLATIONS]
+    if unknown:
+        raise SystemExit(f"--only: {unknown[0]} is not one of {', '.join(ABLATIONS)}")
+    if not args.folder.is_dir():
+        raise SystemExit(f"{args.folder}: not a folder of clips")
+    defaults = with_overrides(load_params("params.yaml"), {"dataset": str(args.folder.resolve())})
+    trees = {name: with_overrides(defaults, ABLATIONS[name]) for name in dict.fromkeys([BASELINE, *names])}
+    settings = {name: parse_settings(tree) for name, tree in trees.items()}
+    work = args.work or Path(".cache/ablate", args.folder.resolve().name)
+    for path in MANUAL_TABLES:
+        (work / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, work / path)
+    baseline = None
+    for name, tree in trees.items():
+        start = time.perf_counter()
+        grouping = ["duplicates", "split"] if name == BASELINE else []  # with the default settings for all ablations
+        run_stages(work, tree, ["frames", *grouping, "features"])
+        result = validate(work, settings[name], args.folds, args.seeds)
+        baseline = result if baseline is None else baseline
+        row = {"clips": args.folder.resolve().name, "folds": args.folds, "seeds": args.seeds}
+        row |= ablation_row(name, result, baseline) | {"minutes": round((time.perf_counter() - start) / 60, 1)}
+        update_table(args.out, [row])
+        print("ablate:", ", ".join(f"{column} {value}" for column, value in row.items()), flush=True)
+
+
+def run_stages(work: Path, tree: dict[str, Any], stages: list[str]) -> None:
+    """Run stages with these settings in the folder `work`."""
+    import yaml
+
     (work / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    for script in stages:
-        done = subprocess.run([sys.executable, f"src/{script}"], cwd=work, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"ablate: {script}: {(done.stderr.strip() or 'ended early').splitlines()[-1]}")
+    for stage in stages:
+        command = [sys.executable, str(ROOT / "src" / f"{stage}.py")]
+        process = subprocess.run(command, cwd=work, capture_output=True, text=True)
+        if process.returncode:
+            raise SystemExit(f"ablate: {stage}: {(process.stderr.strip() or 'ended without a message').splitlines()[-1]}")
 
 
-def read_labels(work: Path) -> pd.DataFrame:
-    """The action and the group of each clip: a table by clip."""
-    return read_table(work / "data/split.csv", ["clip", "action", "group"]).set_index("clip")
+def validate(work: Path, settings: "Settings", folds: int, seeds: int) -> "pd.DataFrame":
+    """The share of trainings that predicted each validation clip correctly: a table with clip, group, correct."""
+    from glimpse.features.views import ViewConfig
+    from glimpse.tools.cross_validation import Trial, load_clips, run_trials
+
+    data = load_clips("ablate", settings, folds, work)
+    num_frames, modalities = settings.num_frames("all10"), ViewConfig.from_settings(settings.features).num_modalities
+    trials = [
+        Trial(num_frames, settings.model.head, modalities, seed, fold) for seed in range(seeds) for fold in range(folds)
+    ]
+    data.check(trials, "ablate")
+    without_refit = settings.model_copy(update={"train": settings.train.model_copy(update={"refit": False})})
+    table = run_trials(trials, data, without_refit, work / "data/features.npy")
+    val = table[table["split"] == "val"]
+    return val.groupby("clip", as_index=False).agg(group=("group", "first"), correct=("correct", "mean"))
 
 
-def validate(work: Path, tree: dict, labels: pd.DataFrame, folds: int, seeds: int) -> pd.DataFrame:
-    """How many of its trainings were right about each validation clip: a table with clip, group and right."""
-    s = SimpleNamespace(**check(with_overrides(tree, {"train.refit": False})))  # val is judged before it
-    clips = read_table(work / "data/clips.csv", ["clip"])["clip"]
-    of = labels.loc[clips]
-    base = Trial(
-        s.frames if s.all10.num_frames == "all" else s.all10.num_frames,
-        s.model.head,
-        ViewConfig.from_settings(s.features).num_views,
-        0,
-        0,
-    )
-    trials = [replace(base, seed=seed, fold=fold) for seed in range(seeds) for fold in range(folds)]
-    known = of["action"].tolist(), of["group"].tolist(), folds
-    if not all(is_feasible(trial, *known, s.split.val, s.seed) for trial in trials):
-        raise SystemExit(
-            f"--folds {folds}: one would lack clips of an action: each action wants more groups than folds"
-        )
-    table = run_trials(trials, list(clips), *known, s, str(work / "data/features.npy"))
-    val = table[table["part"] == "val"]
-    return val.groupby("clip", as_index=False).agg(group=("group", "first"), right=("right", "mean"))
+def ablation_row(name: str, result: "pd.DataFrame", baseline: "pd.DataFrame") -> dict[str, Any]:
+    """Validation accuracy of an ablation, and its paired difference to the default settings, on the same clips."""
+    from glimpse.evaluate.intervals import accuracy_score, paired_difference
 
-
-def ablation_row(lever: str, answers: pd.DataFrame, reference: pd.DataFrame) -> dict[str, object]:
-    """A lever's figures, and what it has above the settings as they are, on the same clips."""
-    right, groups = answers["right"].to_numpy(), answers["group"].to_numpy()
-    score = accuracy_score(right, groups)
-    row = {"lever": lever, "n": score.n, "groups": score.groups, "val_accuracy": score.value}
+    correct, groups = result["correct"].to_numpy(), result["group"].to_numpy()
+    score = accuracy_score(correct, groups)
+    row = {"ablation": name, "n": score.n, "groups": score.groups, "val_accuracy": score.value}
     row |= {"low": score.low, "high": score.high}
-    if lever != BASELINE:
-        if not answers["clip"].equals(reference["clip"]):
-            raise SystemExit(f"ablate: {lever}: other clips were usable than with the settings as they are")
-        more = paired_difference(reference["right"].to_numpy(), right, groups)
-        row |= {"more": more.value, "more_low": more.low, "more_high": more.high}
+    if name != BASELINE:
+        if not result["clip"].equals(baseline["clip"]):
+            raise SystemExit(f"ablate: {name}: other clips could be decoded than with the default settings")
+        difference = paired_difference(baseline["correct"].to_numpy(), correct, groups)
+        row |= {"difference": difference.value}
+        row |= {"difference_low": difference.low, "difference_high": difference.high}
     return row
 
 
-def update_table(path: Path, rows: list[dict[str, object]]) -> None:
-    """Put rows into the table, in place of those of the same clips and lever."""
+def update_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows into the table, in place of those of the same clips and ablation."""
+    import pandas as pd
+
+    from glimpse.core.files import write_table
+
     table = pd.DataFrame(rows)
     if path.exists():
-        kept = pd.read_csv(path)
-        again = kept["clips"].isin(table["clips"]) & kept["lever"].isin(table["lever"])
-        table = pd.concat([kept[~again], table])
+        existing = pd.read_csv(path)
+        replaced = existing["clips"].isin(table["clips"]) & existing["ablation"].isin(table["ablation"])
+        table = pd.concat([existing[~replaced], table])
     write_table(path, table.sort_values("clips", kind="stable").round(4))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--only", help="levers, by commas")
-    parser.add_argument("--work", type=Path)
-    parser.add_argument("--table", type=Path, default=Path("docs/ablations.csv"))
-    asked = parser.parse_args()
-    chosen = asked.only.split(",") if asked.only else list(ABLATIONS)
-    unknown = [name for name in chosen if name not in ABLATIONS]
-    if unknown:
-        raise SystemExit(f"--only: {unknown[0]} is not one of {', '.join(ABLATIONS)}")
-    if asked.folds < 2 or asked.seeds < 1:
-        raise SystemExit("--folds must be 2 or more, --seeds 1 or more")
-    if not asked.folder.is_dir():
-        raise SystemExit(f"{asked.folder}: not a folder of clips")
-    base = with_overrides(load("params.yaml"), {"dataset": str(asked.folder.resolve())})
-    trees = {lever: with_overrides(base, ABLATIONS[lever]) for lever in dict.fromkeys([BASELINE, *chosen])}
-    for tree in trees.values():
-        if check(tree)["model"].tune:
-            raise SystemExit(
-                "params.yaml: model.finetune_blocks must be 0: ablations train on the frozen backbone's features"
-            )
-    reference = labels = None
-    with tempfile.TemporaryDirectory() as temporary:
-        work = asked.work or Path(temporary)
-        shutil.copytree(ROOT / "src", work / "src", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-        for path in BY_HAND:
-            (work / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, work / path)
-        for lever, tree in trees.items():
-            began = time.perf_counter()
-            if reference is None:
-                prepare(work, tree, ["frames.py", "duplicates.py", "split.py"])
-                labels = read_labels(work)
-            prepare(work, tree, STAGES)
-            answers = validate(work, tree, labels, asked.folds, asked.seeds)
-            reference = answers if reference is None else reference
-            row = {"clips": asked.folder.name, "folds": asked.folds, "seeds": asked.seeds}
-            row |= ablation_row(lever, answers, reference) | {"minutes": round((time.perf_counter() - began) / 60, 1)}
-            update_table(asked.table, [row])
-            print("ablate:", ", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-
-
-if __name__ == "__main__":
-    main()
