@@ -1,81 +1,150 @@
-"""Tool: a picture of one test clip of each action, the frames that are read and what both approaches answer.
+"""Contact sheet: a picture of one test clip of each action, with the frames that the models read and their predictions.
 
-Reads data/frames/, metrics/predictions-*.csv and models/. Run: python src/picture.py docs/demo.png
+OUT.png shows all clips on one sheet. OUT.gif is an animation, clip after clip: the frames that all10 reads, one after
+the other, and the probability of each action after every frame.
+
+Reads data/frames/, metrics/tables/predictions-*.csv and models/all10/model.pt. Writes OUT.
 """
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-import pandas as pd
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
-from glimpse.core.files import atomic_write
-from glimpse.core.frame_store import FrameStore, from_jpeg
-from glimpse.core.files import read_table
-from glimpse.inference.torch_recognizer import TorchRecognizer
+    from glimpse.features.views import ClipViews
+    from glimpse.inference.recognizer import Recognizer
 
-TALL, MARGIN, WIDE = 92, 8, 252  # pixels: a frame's height, the gaps, the column of words
-RIGHT, WRONG, GREY, INK = (60, 130, 30), (50, 50, 200), (130, 130, 130), (40, 40, 40)  # BGR
-
-
-def write(
-    sheet: np.ndarray, text: str, x: int, y: int, colour: tuple[int, int, int] = INK, scale: float = 0.45
-) -> None:
-    """Words on the sheet, their base line at y."""
-    cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+MARGIN, GAP = 8, 2  # pixels
+THUMBNAIL_HEIGHT, TEXT_WIDTH = 92, 244  # of the sheet
+FRAME_HEIGHT, SMALL_HEIGHT, BAR_WIDTH, LINE_HEIGHT = 168, 45, 210, 30  # of the animation
+HEADER = 34
+FRAME_MS, LAST_FRAME_MS = 350, 1800  # how long a frame of the animation is shown
+COLOURS = 96  # of the animation's palette
+GREEN, RED, GREY, LIGHT, BLACK = (60, 130, 30), (50, 50, 200), (130, 130, 130), (225, 225, 225), (40, 40, 40)  # BGR
 
 
-def strip(jpegs: Iterable[bytes]) -> np.ndarray:
-    """Stored frames side by side, each TALL pixels high."""
-    frames = [from_jpeg(jpeg) for jpeg in jpegs]
-    size = round(frames[0].shape[1] * TALL / frames[0].shape[0]), TALL
-    gap = np.full((TALL, 2, 3), 255, np.uint8)
-    return np.hstack(
-        [part for frame in frames for part in (cv2.resize(frame, size, interpolation=cv2.INTER_AREA), gap)]
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", metavar="OUT.png|OUT.gif", type=Path, help="the picture to write")
 
 
-def answer_words(row: pd.Series, approach: str) -> str:
-    """An approach's answer to a clip, with its probability."""
-    chance = float(row[f"p({row['predicted']})"])
-    return f"{approach}: {row['predicted']} {chance:.0%}"
+def run(args: argparse.Namespace) -> None:
+    if args.out.suffix.lower() not in (".png", ".gif"):
+        raise SystemExit(f"{args.out}: expected a name that ends in .png or .gif")
+    import cv2
+
+    from glimpse.core.files import atomic_write, read_table
+    from glimpse.core.frame_store import FrameStore
+    from glimpse.core.settings import APPROACHES
+    from glimpse.predict.load import load_recognizer
+
+    columns = ["clip", "action", "predicted"]
+    tables = [read_table(f"metrics/tables/predictions-{approach}.csv", columns) for approach in APPROACHES]
+    by_action = tables[0].groupby("action").indices.values()
+    chosen = [rows[2 * number % len(rows)] for number, rows in enumerate(by_action)]  # of different groups, right or wrong
+    predictions = [tuple(table.loc[row] for table in tables) for row in chosen]
+    recognizer, store = load_recognizer("models/all10/model.pt"), FrameStore("data/frames")
+    clips = [recognizer.prepare(rows[0]["clip"], store.load(rows[0]["clip"])) for rows in predictions]
+    if args.out.suffix.lower() == ".png":
+        content = cv2.imencode(".png", draw_sheet(predictions, clips))[1].tobytes()
+    else:
+        actions = [rows[0]["action"] for rows in predictions]
+        frames = [draw_animation(recognizer, action, clip) for action, clip in zip(actions, clips, strict=True)]
+        content = to_gif(frames)
+    with atomic_write(args.out, "wb") as file:
+        file.write(content)
+    print(f"contact-sheet: {len(clips)} clips in {args.out}, {len(content) / 1e6:.2f} MB")
 
 
-def draw(rows: list[tuple[pd.Series, pd.Series]], frames: FrameStore, recognizer: TorchRecognizer) -> np.ndarray:
-    """The sheet: BGR uint8. `rows`: for each clip its rows of the two tables of answers, first5's and all10's."""
-    read = [(frames.load(first["clip"]), recognizer.positions(first["clip"])) for first, _ in rows]
-    strips = [strip([stored.frames[position] for position in positions]) for stored, positions in read]
-    width = max(one.shape[1] for one in strips)
-    sheet = np.full((MARGIN + 18 + len(rows) * (TALL + MARGIN), WIDE + width + MARGIN, 3), 255, np.uint8)
-    half = width // 2
-    write(sheet, "read by first5 and all10", WIDE, 16, GREY, 0.4)
-    write(sheet, "read by all10 only", WIDE + half, 16, GREY, 0.4)
-    for number, ((first, last), one) in enumerate(zip(rows, strips, strict=True)):
-        top = 18 + MARGIN + number * (TALL + MARGIN)
-        sheet[top : top + TALL, WIDE : WIDE + one.shape[1]] = one
-        write(sheet, first["action"], MARGIN, top + 22, INK, 0.6)
-        for line, (row, approach) in enumerate([(first, "first5"), (last, "all10")]):
-            colour = RIGHT if row["predicted"] == row["action"] else WRONG
-            write(sheet, answer_words(row, approach), MARGIN, top + 48 + 22 * line, colour)
+def draw_sheet(predictions: list[tuple["pd.Series", ...]], clips: list["ClipViews"]) -> "np.ndarray":
+    """The sheet, BGR. predictions: of each clip, its rows of first5's and all10's tables of predictions."""
+    import numpy as np
+
+    strips = [draw_strip(clip.frames, THUMBNAIL_HEIGHT) for clip in clips]
+    left, width = MARGIN + TEXT_WIDTH, max(strip.shape[1] for strip in strips)
+    row_height = THUMBNAIL_HEIGHT + MARGIN
+    sheet = np.full((18 + MARGIN + len(clips) * row_height, left + width + MARGIN, 3), 255, np.uint8)
+    write_text(sheet, "read by first5 and all10", (left, 16), GREY, 0.4)
+    write_text(sheet, "read by all10 only", (left + width // 2, 16), GREY, 0.4)
+    for number, (rows, strip) in enumerate(zip(predictions, strips, strict=True)):
+        top = 18 + MARGIN + number * row_height
+        sheet[top : top + THUMBNAIL_HEIGHT, left : left + strip.shape[1]] = strip
+        write_text(sheet, rows[0]["action"], (MARGIN, top + 22), BLACK, 0.6)
+        for line, (row, approach) in enumerate(zip(rows, ("first5", "all10"), strict=True)):
+            text = f"{approach}: {row['predicted']} {float(row['p(' + row['predicted'] + ')']):.0%}"
+            write_text(sheet, text, (MARGIN, top + 48 + 22 * line), GREEN if row["predicted"] == row["action"] else RED)
     return sheet
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("picture", type=Path, help="a PNG file to write")
-    asked = parser.parse_args()
-    columns = ["clip", "action", "predicted"]
-    tables = [read_table(f"metrics/predictions-{approach}.csv", columns) for approach in ("first5", "all10")]
-    of_each = tables[0].groupby("action").indices.values()
-    chosen = [held[2 * number % len(held)] for number, held in enumerate(of_each)]  # others each time, right or wrong
-    rows = [tuple(table.loc[index] for table in tables) for index in chosen]
-    sheet = draw(rows, FrameStore("data/frames"), TorchRecognizer("models/all10/model.pt"))
-    with atomic_write(asked.picture, "wb") as file:
-        file.write(cv2.imencode(".png", sheet)[1].tobytes())
-    print(f"picture: {len(rows)} clips in {asked.picture}")
+def draw_animation(recognizer: "Recognizer", action: str, clip: "ClipViews") -> list["np.ndarray"]:
+    """The animation of one clip, a BGR picture for each frame that the model reads."""
+    import numpy as np
+
+    probabilities, class_names = recognizer.predict(clip), recognizer.class_names
+    strip, count = draw_strip(clip.frames, SMALL_HEIGHT), len(clip.frames)
+    frame_width = draw_strip(clip.frames[:1], FRAME_HEIGHT).shape[1] - GAP
+    left = 2 * MARGIN + frame_width
+    width = max(left + 100 + BAR_WIDTH + 50, 2 * MARGIN + strip.shape[1])
+    bottom = HEADER + max(FRAME_HEIGHT, LINE_HEIGHT * len(class_names)) + MARGIN
+    pictures = []
+    for number in range(count):
+        picture = np.full((bottom + SMALL_HEIGHT + MARGIN, width, 3), 255, np.uint8)
+        write_text(picture, f"action: {action}", (MARGIN, 23), BLACK, 0.55)
+        write_text(picture, f"probabilities after {number + 1} of {count} frames", (left, 23), BLACK, 0.5)
+        frame = draw_strip(clip.frames[number : number + 1], FRAME_HEIGHT)[:, :frame_width]
+        picture[HEADER : HEADER + FRAME_HEIGHT, MARGIN : MARGIN + frame_width] = frame
+        for line, (name, probability) in enumerate(zip(class_names, probabilities[number], strict=True)):
+            draw_bar(picture, name, float(probability), (left, HEADER + line * LINE_HEIGHT), name == action)
+        shown = round(strip.shape[1] * (number + 1) / count)
+        picture[bottom : bottom + SMALL_HEIGHT, MARGIN : MARGIN + shown] = strip[:, :shown]
+        pictures.append(picture)
+    return pictures
 
 
-if __name__ == "__main__":
-    main()
+def draw_bar(picture: "np.ndarray", name: str, probability: float, corner: tuple[int, int], correct: bool) -> None:
+    """A class name, a bar as long as its probability, and the probability, at the top left `corner`."""
+    x, y = corner
+    start, base = x + 100, y + LINE_HEIGHT // 2 + 6
+    write_text(picture, name, (x, base), BLACK, 0.45)
+    for length, colour in ((BAR_WIDTH, LIGHT), (round(BAR_WIDTH * probability), GREEN if correct else GREY)):
+        picture[y + 5 : y + LINE_HEIGHT - 5, start : start + length] = colour
+    write_text(picture, f"{probability:.0%}", (start + BAR_WIDTH + 6, base), BLACK, 0.45)
+
+
+def draw_strip(frames: list["np.ndarray"], height: int) -> "np.ndarray":
+    """Frames side by side, each `height` pixels high."""
+    import numpy as np
+
+    from glimpse.core.image import resize
+
+    width = round(frames[0].shape[1] * height / frames[0].shape[0])
+    gap = np.full((height, GAP, 3), 255, np.uint8)
+    return np.hstack([image for frame in frames for image in (resize(frame, (width, height)), gap)])
+
+
+def write_text(
+    picture: "np.ndarray", text: str, position: tuple[int, int], colour: tuple[int, int, int], scale: float = 0.45
+) -> None:
+    """Write text into a BGR picture; `position`: x, and y of its base line."""
+    import cv2
+
+    cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+
+
+def to_gif(clips: list[list["np.ndarray"]]) -> bytes:
+    """An endless GIF of the BGR pictures of several clips; the last one of each is shown longer."""
+    import io
+
+    from PIL import Image
+
+    pictures: list[Image.Image] = []
+    for clip in clips:
+        pictures += [
+            Image.fromarray(picture[..., ::-1].copy()).quantize(COLOURS, dither=Image.Dither.NONE) for picture in clip
+        ]
+    durations = [time for clip in clips for time in [FRAME_MS] * (len(clip) - 1) + [LAST_FRAME_MS]]
+    content = io.BytesIO()
+    pictures[0].save(content, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    return content.getvalue()
