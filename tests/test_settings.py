@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from glimpse.core.params_file import RENAMED, allowed_values, flatten
 from glimpse.core.settings import (
     APPROACHES,
     Settings,
@@ -22,7 +23,6 @@ from glimpse.core.settings import (
     settings_table,
     with_overrides,
 )
-from glimpse.core.settings_errors import RENAMED, allowed_values, flatten
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "params.yaml"
