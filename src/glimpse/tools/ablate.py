@@ -59,11 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each fold (default: 2)")
     parser.add_argument("--only", metavar="NAMES", help=f"ablations, separated by commas; all: {', '.join(ABLATIONS)}")
     parser.add_argument("--out", metavar="FILE", type=Path, default=Path("docs/ablations.csv"), help="the table")
-    parser.add_argument("--work", metavar="FOLDER", type=Path, help="default: .cache/ablate/<name of the clips' folder>")
+    parser.add_argument(
+        "--work", metavar="FOLDER", type=Path, help="default: .cache/ablate/<name of the clips' folder>"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    from glimpse.core.settings import load_params, parse_settings, with_overrides
+    from glimpse.core.params_file import load_params, with_overrides
+    from glimpse.core.settings import parse_settings
     from glimpse.tools.study import check_counts
 
     check_counts(args)
@@ -102,7 +105,9 @@ def run_stages(work: Path, tree: dict[str, Any], stages: list[str]) -> None:
         command = [sys.executable, str(ROOT / "src" / f"{stage}.py")]
         process = subprocess.run(command, cwd=work, capture_output=True, text=True)
         if process.returncode:
-            raise SystemExit(f"ablate: {stage}: {(process.stderr.strip() or 'ended without a message').splitlines()[-1]}")
+            raise SystemExit(
+                f"ablate: {stage}: {(process.stderr.strip() or 'ended without a message').splitlines()[-1]}"
+            )
 
 
 def validate(work: Path, settings: "Settings", folds: int, seeds: int) -> "pd.DataFrame":

@@ -8,8 +8,8 @@ Measures, by default all, in this order (--only decode,latency chooses):
 - memory: peak of the stages frames and features, for a quarter of the clips and for all;
 - latency: milliseconds from file to prediction and per frame of a stream, of the trained models.
 
-Alternatives take turns in rounds; the medians of the rounds are printed, and the median ratio to the first row. A package
-of requirements-bench.txt that is missing, or fails on a clip, is skipped and named.
+Alternatives take turns in rounds; the medians of the rounds are printed, and the median ratio to the first row. A
+package of requirements-bench.txt that is missing, or fails on a clip, is skipped and named.
 
 Reads FOLDER, params.yaml and, for latency, models/all10/. Writes to a temporary folder only.
 """
@@ -70,7 +70,7 @@ def run_throughput(folder: str, measures: list[str], quick: bool) -> None:
     from glimpse.tools.benchmarks import pipeline, throughput
 
     settings = read_settings(ROOT / "params.yaml")
-    clips = [file.clip for file in find_clips(folder)[0]]
+    clips = [file.name for file in find_clips(folder)[0]]
     os.chdir(folder)
     sample = clips[:: 1 + len(clips) // (9 if quick else 401)]
     paths = [path for path in sample if throughput.positions_to_decode(path, 1)]

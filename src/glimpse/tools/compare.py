@@ -1,7 +1,7 @@
 """Compare experiments: one row per combination of settings, the mean over its runs, with intervals.
 
-Experiments that differ only in `seed` and `split.fold` are runs of the same settings. For folds of one seed the accuracy
-is also pooled over all clips, with Wilson's interval (1927).
+Experiments that differ only in `seed` and `split.fold` are runs of the same settings. For folds of one seed the
+accuracy is also pooled over all clips, with Wilson's interval (1927).
 
 Reads what `dvc exp show` knows: the experiments named, or all of the current commit.
 Prints a table; with --csv FILE writes it there, too.
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 RUN_SETTINGS = ("seed", "split.fold")  # in which runs of the same settings may differ
 METRICS = ("accuracy", "recall")
 FOLDS_NOTE = "no clip is tested twice: the pooled interval (Wilson) takes clips as independent, and ignores groups"
-SPREAD_NOTE = "runs share clips: the interval (Student's t) is about the variation by split and training, not about other clips"
+SPREAD_NOTE = (
+    "runs share clips: the interval (Student's t) is about the variation by split and training, not about other clips"
+)
 SINGLE_NOTE = "a single run: no standard deviation"
 Run = tuple[dict[str, Any], dict[str, Any]]  # flat settings, flat metrics
 

@@ -43,7 +43,9 @@ def run(args: argparse.Namespace) -> None:
     columns = ["clip", "action", "predicted"]
     tables = [read_table(f"metrics/tables/predictions-{approach}.csv", columns) for approach in APPROACHES]
     by_action = tables[0].groupby("action").indices.values()
-    chosen = [rows[2 * number % len(rows)] for number, rows in enumerate(by_action)]  # of different groups, right or wrong
+    chosen = [
+        rows[2 * number % len(rows)] for number, rows in enumerate(by_action)
+    ]  # of different groups, right or wrong
     predictions = [tuple(table.loc[row] for table in tables) for row in chosen]
     recognizer, store = load_recognizer("models/all10/model.pt"), FrameStore("data/frames")
     clips = [recognizer.prepare(rows[0]["clip"], store.load(rows[0]["clip"])) for rows in predictions]

@@ -121,9 +121,7 @@ def load_clips(tool: str, settings: Settings, folds: int, folder: Path | str = "
             "lists that leave some out"
         )
     rows = table.loc[clips]
-    return FoldedClips(
-        clips, rows["action"].tolist(), rows["group"].tolist(), folds, settings.split.val, settings.seed
-    )
+    return FoldedClips(clips, rows["action"].tolist(), rows["group"].tolist(), folds, settings.split.val, settings.seed)
 
 
 def run_trials(
@@ -151,9 +149,7 @@ def run_trials(
     return pd.concat(tables, ignore_index=True)
 
 
-def _cache_entries(
-    trials: Sequence[Trial], data: FoldedClips, settings: Settings, features: Path | str
-) -> list[Path]:
+def _cache_entries(trials: Sequence[Trial], data: FoldedClips, settings: Settings, features: Path | str) -> list[Path]:
     """The cache entry of each trial: keyed by all that its logits depend on."""
     modules = datasets, heads, loop, ridge, sampling, stratified, sys.modules[__name__]
     config = ViewConfig.from_settings(settings.features)

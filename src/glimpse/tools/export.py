@@ -152,9 +152,7 @@ def write_onnx(
         file.write(model.SerializeToString(deterministic=True))
 
 
-def compare(
-    recognizer: "TorchRecognizer", exported: "OnnxRecognizer", clips: list[str], store: "FrameStore"
-) -> str:
+def compare(recognizer: "TorchRecognizer", exported: "OnnxRecognizer", clips: list[str], store: "FrameStore") -> str:
     """Compare both on the same clips, whole and frame by frame; returns a sentence, exits beyond MAX_DIFF."""
     import time
 
@@ -179,8 +177,8 @@ def compare(
         agreements += all(actual[-1].argmax() == expected[-1].argmax() for actual in (whole, streamed))
     if max_diff > MAX_DIFF:
         raise SystemExit(
-            f"export: {exported.path}: a probability differs from PyTorch by {max_diff:.4f}, and {MAX_DIFF} is allowed: "
-            "the file was deleted"
+            f"export: {exported.path}: a probability differs from PyTorch by {max_diff:.4f}, more than {MAX_DIFF}: "
+            "the file is deleted"
         )
     torch_ms, onnx_ms = (float(np.median(times)) for times in milliseconds.values())
     return (

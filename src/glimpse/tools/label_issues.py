@@ -28,7 +28,9 @@ def run(args: argparse.Namespace) -> None:
 
     check_counts(args)
     if not importlib.util.find_spec("cleanlab"):
-        raise SystemExit("label-issues: needs cleanlab: run `make label-issues`, or pip install -r requirements-tools.txt")
+        raise SystemExit(
+            "label-issues: needs cleanlab: run `make label-issues`, or pip install -r requirements-tools.txt"
+        )
     from glimpse.core.files import write_table
     from glimpse.core.settings import read_settings
     from glimpse.features.views import ViewConfig

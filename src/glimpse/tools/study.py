@@ -9,7 +9,6 @@ metrics/study-trials.csv (one row per training).
 """
 
 import argparse
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,10 @@ def run(args: argparse.Namespace) -> None:
     first5 = replace(all10, num_frames=settings.num_frames("first5"))
     trials = plan(all10, first5, data, args.seeds)
     unique = list(dict.fromkeys(trial for planned in trials.values() for trial in planned))
-    print(f"study: {len(unique)} trainings on {len(data.clips)} clips, {args.folds} folds x {args.seeds} seeds", flush=True)
+    print(
+        f"study: {len(unique)} trainings on {len(data.clips)} clips, {args.folds} folds x {args.seeds} seeds",
+        flush=True,
+    )
     table = run_trials(unique, data, settings)
     results = StudyResults(table, trials)
     _, doubled, learning_curve_text = learning_curve(results)
@@ -67,9 +69,7 @@ def run(args: argparse.Namespace) -> None:
 def check_counts(args: argparse.Namespace) -> None:
     """Exit with one line unless --folds and --seeds make sense."""
     if args.folds < 2 or args.seeds < 1:
-        raise SystemExit(
-            f"--folds {args.folds} --seeds {args.seeds}: --folds must be 2 or more, and --seeds 1 or more"
-        )
+        raise SystemExit(f"--folds {args.folds} --seeds {args.seeds}: --folds must be 2 or more, and --seeds 1 or more")
 
 
 def plan(all10: "Trial", first5: "Trial", data: "FoldedClips", seeds: int) -> dict[str, list["Trial"]]:
@@ -223,7 +223,10 @@ def unknown_actions(results: StudyResults, max_error: float) -> tuple[dict[str, 
     table["unknown"] = ~table["answered"]
     is_left_out = table["action"] == table["left_out"]
     scores = {}
-    for name, rows in (("unknown, never trained on", table[is_left_out]), ("unknown, known action", table[~is_left_out])):
+    for name, rows in (
+        ("unknown, never trained on", table[is_left_out]),
+        ("unknown, known action", table[~is_left_out]),
+    ):
         clips = rows.groupby("clip").agg(group=("group", "first"), unknown=("unknown", "mean"))
         scores[name] = accuracy_score(clips["unknown"].to_numpy(), clips["group"].to_numpy())
     novel, known = scores.values()

@@ -118,9 +118,7 @@ def file_to_prediction(recognizer: Recognizer, path: Path) -> Times:
         recognizer.predict_views,
     )
     names = "decode and scale", "store as JPEGs", "compute views", "model", "file to prediction"
-    return dict(
-        zip(["floor: grab all frames", "decode", *names], [*decoding, *steps, sum(steps)], strict=True)
-    )
+    return dict(zip(["floor: grab all frames", "decode", *names], [*decoding, *steps, sum(steps)], strict=True))
 
 
 def stream_frames(recognizer: Recognizer, path: Path) -> Times:

@@ -83,7 +83,10 @@ def pipeline(workload: Workload) -> Iterator[Row]:
         if name == "one clip added":
             add_clip(folder, added)
         seconds, _ = run_command(folder, command)
-        before, entries = entries, [len(list((folder / ".cache" / stage).glob("*/*"))) for stage in ("frames", "features")]
+        before, entries = (
+            entries,
+            [len(list((folder / ".cache" / stage).glob("*/*"))) for stage in ("frames", "features")],
+        )
         if not first:
             first, clips = seconds, sum(read_table(folder / "data/split.csv", ["split"])["split"] != "test")
             epochs = [len(read_table(folder / f"models/{approach}/history.csv", [])) for approach in APPROACHES]
@@ -92,7 +95,9 @@ def pipeline(workload: Workload) -> Iterator[Row]:
     num_frames = [settings.num_frames(approach) for approach in APPROACHES]
     decoding, encoding = results["OpenCV, read all"] / 1000, 1 / results["PyTorch, plain batch"]  # seconds
     naive = clips * np.dot(epochs, [decoding + number * encoding for number in num_frames])
-    note = f"a lower bound, estimated: {clips} clips x {epochs} epochs, read all + {num_frames} plain frames, no training"
+    note = (
+        f"a lower bound, estimated: {clips} clips x {epochs} epochs, read all + {num_frames} plain frames, no training"
+    )
     yield Row("naive way", naive, "s", naive / first, note)
 
 

@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 @dataclass
 class Workload:
-    """What is measured: clips, settings, rounds, a temporary folder, and the results so far, {name of the row: value}."""
+    """What is measured: clips, settings, rounds, a temporary folder, and the results so far, {name of row: value}."""
 
     paths: list[str]
     settings: Settings
@@ -100,7 +100,7 @@ def stored_frames(path: str, positions: list[int] | None, settings: Settings) ->
     return store_clip(read_clip(path, settings.candidates, settings.frame_size))
 
 
-def difference(decoder: Decoder, path: str, positions: list[int]) -> float | str:
+def difference(decoder: Callable[..., list[np.ndarray]], path: str, positions: list[int]) -> float | str:
     """Mean difference from our frames in grey levels (of 255), or a message if the decoder fails."""
     try:
         pairs = zip(decoder(path, positions), decode_opencv(path, positions), strict=True)
@@ -134,8 +134,11 @@ def decode(workload: Workload) -> Iterator[Row]:
     }
     with ProcessPoolExecutor(CORES, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         positions = list(pool.map(partial(positions_to_decode, num=settings.candidates), paths))
-        for name, decoder in (DECODERS | others).items():
-            results = list(pool.map(partial(difference, decoder), paths, positions)) if name in DECODERS else []
+        differences = {
+            name: list(pool.map(partial(difference, decoder), paths, positions)) for name, decoder in DECODERS.items()
+        }
+        for name, decoder in {**DECODERS, **others}.items():
+            results = differences.get(name, [])
             if failures := [result for result in results if isinstance(result, str)]:
                 print(f"  {name} is skipped: fails on {len(failures)} of {len(paths)} clips: {failures[0]}")
                 continue
@@ -181,9 +184,7 @@ def features(workload: Workload) -> Iterator[Row]:
         ),
     }
     expected = one_batch_at_a_time(plain)
-    differences = {
-        name: np.abs(run() - expected).mean() / np.abs(expected).mean() for name, run in functions.items()
-    }
+    differences = {name: np.abs(run() - expected).mean() / np.abs(expected).mean() for name, run in functions.items()}
     wrong = [name for name, value in differences.items() if value > MAX_DIFFERENCE and "bfloat16" not in name]
     if wrong:
         raise SystemExit(f"bench: features differ from the plain batch's: {', '.join(wrong)}")
