@@ -1,4 +1,4 @@
-"""What src/demo.py promises about its clips: known answers, honest ceilings, the same bytes every time."""
+"""The demo clips: known best accuracies, correct movements, and the same bytes every time."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-import demo
+from glimpse.demo import draw
 from glimpse.demo import stick_figure as figure
 
 
@@ -35,7 +35,7 @@ def drawn(tmp_path_factory):
         (wave / name).write_bytes(b"old")
         (wave / name).chmod(0o444)
     for folder, workers in zip(folders, (2, 1), strict=True):
-        assert demo.draw_all(folder, 2, 1, seed=5, workers=workers) == 10
+        assert draw.draw_all(folder, 2, 1, seed=5, workers=workers) == 10
     return folders
 
 
@@ -77,15 +77,15 @@ def test_another_seed_gives_other_clips():
 def test_a_disk_that_takes_no_clip_is_one_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SystemExit, match=r"^[^\n]*could not be written[^\n]*$"):
-        demo.draw_all(tmp_path / "file" / "demo", 1, 1, seed=0, workers=1)
+        draw.draw_all(tmp_path / "file" / "demo", 1, 1, seed=0, workers=1)
 
 
 def test_ceilings_follow_from_which_actions_look_alike():
-    assert demo.CEILINGS == {"middle_frame": 0.6, "first5": 0.8, "shuffled": 0.8, "all10": 1.0}
-    for shown, ceiling in demo.CEILINGS.items():
-        alike = [set(pair) for pair in demo.AMBIGUOUS[shown]]
-        classes = {frozenset(next((p for p in alike if action in p), {action})) for action in figure.ACTIONS}
-        assert ceiling == len(classes) / len(figure.ACTIONS)  # one right guess per class of look-alikes
+    assert draw.CEILINGS == {"middle_frame": 0.6, "first5": 0.8, "shuffled": 0.8, "all10": 1.0}
+    for frames, ceiling in draw.CEILINGS.items():
+        pairs = [set(pair) for pair in draw.AMBIGUOUS[frames]]
+        classes = {frozenset(next((pair for pair in pairs if action in pair), {action})) for action in figure.ACTIONS}
+        assert ceiling == len(classes) / len(figure.ACTIONS)  # one correct guess per set of actions that look the same
 
 
 @pytest.mark.parametrize("seed", range(5))
