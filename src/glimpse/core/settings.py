@@ -4,18 +4,15 @@
 the key, the value and what is allowed. The descriptions below are the texts of the table.
 """
 
-import copy
 import functools
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from glimpse.core.settings_errors import allowed_values, first_mistake, flatten, format_value, with_text_keys
+from glimpse.core.params_file import PARAMS, first_mistake, flatten, format_value, load_params, with_text_keys
 
-PARAMS = Path("params.yaml")
 APPROACHES = ("first5", "all10")
 
 
@@ -202,33 +199,6 @@ def read_settings(path: Path | str = PARAMS) -> Settings:
     return parse_settings(load_params(path), path)
 
 
-class UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice: PyYAML would drop the first one silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
-        for number, (key, _) in enumerate(node.value):
-            if key.value in keys[:number]:
-                first = node.value[keys.index(key.value)][0]
-                lines = f"in line {first.start_mark.line + 1} and in line {key.start_mark.line + 1}"
-                raise ValueError(f"{key.value} is a duplicate key, {lines}")
-        return super().construct_mapping(node, deep)
-
-
-def load_params(path: Path | str = PARAMS) -> dict[str, Any]:
-    """The file as nested dicts, not checked yet. SystemExit with one line if it is no YAML mapping."""
-    try:
-        tree = yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeyLoader)
-    except OSError as error:
-        raise SystemExit(f"{path}: {error.strerror or error}: run this from the project's folder") from None
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        # PyYAML raises the last three for `!!bool x`, `!!timestamp x` and deep nesting.
-        raise SystemExit(f"{path}: not valid YAML in UTF-8: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise SystemExit(f"{path}: expected settings such as 'frames: 10', found {format_value(tree)}")
-    return tree
-
-
 def parse_settings(tree: dict[str, Any], path: Path | str = PARAMS) -> Settings:
     """The checked settings of nested dicts. SystemExit with one line for the first mistake in the file's order."""
     tree = with_text_keys({name: with_text_keys(value) for name, value in tree.items()})
@@ -236,15 +206,6 @@ def parse_settings(tree: dict[str, Any], path: Path | str = PARAMS) -> Settings:
         return Settings.model_validate(tree)
     except ValidationError as error:
         raise SystemExit(f"{path}: {first_mistake(error, tree, setting_schemas())}") from None
-
-
-def with_overrides(tree: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """A copy of the nested dicts with overrides such as {"train.epochs": 30}."""
-    tree = copy.deepcopy(tree)
-    for key, value in overrides.items():
-        group, _, name = key.rpartition(".")
-        (tree[group] if group else tree)[name] = value
-    return tree
 
 
 def flatten_settings(settings: Settings) -> dict[str, str]:
@@ -262,13 +223,3 @@ def setting_schemas() -> dict[str, dict[str, Any]]:
             group = field.annotation.model_json_schema()["properties"]
             schemas |= {f"{name}.{key}": schema for key, schema in group.items()}
     return schemas
-
-
-def settings_table(tree: dict[str, Any]) -> str:
-    """The Markdown table of docs/settings.md; the defaults are the values of `tree`, what params.yaml holds."""
-    values = flatten(tree)
-    rows = ["| setting | default | allowed values | what it does |", "|---|---|---|---|"]
-    for key, schema in setting_schemas().items():
-        default, allowed = format_value(values[key]), allowed_values(schema, "`")
-        rows.append(f"| `{key}` | `{default}` | {allowed} | {schema['description']} |")
-    return "\n".join(rows) + "\n"

@@ -1,23 +1,50 @@
-"""Messages about settings that are wrong: one line with the key, the value and what is allowed."""
+"""params.yaml as text: read it, override values, say in one line what is wrong in it, list what it may hold."""
 
+import copy
 import difflib
+from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-RENAMED = {
-    "store_size": "frame_size", "readable": "min_decoded", "reject": "on_bad_clip", "draw": "sampling",
-    "redraw": "resample_each_epoch", "first5.use": "first5.num_frames", "all10.use": "all10.num_frames",
-    "split.group": "split.group_by", "split.leaks": "split.near_duplicates", "split.lists": "split.official_lists",
-    "split.list": "split.official_split", "features.size": "features.input_size", "features.follow": "features.crop",
-    "features.change": "features.rgb_diff", "features.looks": "features.augmented_views",
-    "features.mirror": "features.hflip", "model.temporal": "model.head", "model.tied": "model.shared_backbone",
-    "model.tune": "model.finetune_blocks", "train.batch": "train.batch_size", "train.tune_lr": "train.backbone_lr",
-    "train.clip_norm": "train.max_grad_norm", "train.average": "train.ema_decay",
-    "train.balance": "train.class_balance", "evaluate.error": "evaluate.max_error", "demo.takes": "demo.repetitions",
-    "study": "glimpse study --folds 5 --seeds 2",
-}  # fmt: skip
+PARAMS = Path("params.yaml")
+
+
+class UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice: PyYAML would drop the first one silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value]
+        for number, (key, _) in enumerate(node.value):
+            if key.value in keys[:number]:
+                first = node.value[keys.index(key.value)][0]
+                lines = f"in line {first.start_mark.line + 1} and in line {key.start_mark.line + 1}"
+                raise ValueError(f"{key.value} is a duplicate key, {lines}")
+        return super().construct_mapping(node, deep)
+
+
+def load_params(path: Path | str = PARAMS) -> dict[str, Any]:
+    """The file as nested dicts, not checked yet. SystemExit with one line if it is no YAML mapping."""
+    try:
+        tree = yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeyLoader)
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror or error}: run this from the project's folder") from None
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # PyYAML raises the last three for `!!bool x`, `!!timestamp x` and deep nesting.
+        raise SystemExit(f"{path}: not valid YAML in UTF-8: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise SystemExit(f"{path}: expected settings such as 'frames: 10', found {format_value(tree)}")
+    return tree
+
+
+def with_overrides(tree: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the nested dicts with overrides such as {"train.epochs": 30}."""
+    tree = copy.deepcopy(tree)
+    for key, value in overrides.items():
+        group, _, name = key.rpartition(".")
+        (tree[group] if group else tree)[name] = value
+    return tree
 
 
 def format_value(value: object) -> str:
@@ -80,8 +107,6 @@ def first_mistake(error: ValidationError, tree: dict[str, Any], schemas: dict[st
     key = min(mistakes, key=lambda key: positions.get(key, len(keys)))
     group, _, name = key.rpartition(".")
     if mistakes[key] == "extra_forbidden":
-        if key in RENAMED:
-            return f"{key} is called {RENAMED[key]} now"
         likely = difflib.get_close_matches(key, [*schemas, *filter(None, groups)], n=1)
         if key in schemas:
             return f"{key} is not a setting: write {name} below {group}"
@@ -91,3 +116,13 @@ def first_mistake(error: ValidationError, tree: dict[str, Any], schemas: dict[st
         return f"{key} is missing: it takes {allowed}"
     value = tree[group][name] if group else tree[name]
     return f"{key} is {format_value(value)}, but it takes {allowed}"
+
+
+def settings_table(schemas: dict[str, dict[str, Any]], tree: dict[str, Any]) -> str:
+    """The Markdown table of docs/settings.md; the defaults are the values of `tree`, what params.yaml holds."""
+    values = flatten(tree)
+    rows = ["| setting | default | allowed values | what it does |", "|---|---|---|---|"]
+    for key, schema in schemas.items():
+        default, allowed = format_value(values[key]), allowed_values(schema, "`")
+        rows.append(f"| `{key}` | `{default}` | {allowed} | {schema['description']} |")
+    return "\n".join(rows) + "\n"
