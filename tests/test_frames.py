@@ -171,6 +171,34 @@ def test_a_cache_entry_with_other_properties_besides_is_still_read(dataset, stag
     assert outputs(dataset) == before
 
 
+@pytest.mark.parametrize("change", ["bytes", "candidates", "size", "OpenCV", "code"])
+def test_a_cache_entry_is_used_for_the_same_bytes_settings_opencv_and_code_alone(tmp_path, monkeypatch, change):
+    monkeypatch.chdir(tmp_path)
+    clip = write_clip(tmp_path / "clip.avi", grey_levels(9))
+    entry = decode_all.decode(str(clip), 5, 32).entry
+    monkeypatch.setattr(decoder, "read_clip", lambda *_: pytest.fail("decoded again"))
+    assert decode_all.decode(str(clip), 5, 32).entry == entry
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    if change == "bytes":
+        write_clip(clip, grey_levels(10))
+    elif change == "OpenCV":
+        monkeypatch.setattr(decode_all.cv2, "__version__", "0.0")
+    elif change == "code":
+        monkeypatch.setattr(decode_all, "_code_hash", lambda: "other")
+    assert (
+        decode_all.decode(str(clip), 6 if change == "candidates" else 5, 64 if change == "size" else 32).entry != entry
+    )
+
+
+def test_a_stored_clip_has_the_length_that_follows_from_its_frames_and_frame_rate(tmp_path):
+    clip = decoder.read_clip(write_clip(tmp_path / "clip.avi", grey_levels(30)), 5, 32)
+    stored = decoder.store_clip(clip)
+    assert stored.seconds == 30 / 25 and len(stored.frames) == len(stored.diffs) == 5
+    clip.fps = 0.0
+    assert decoder.store_clip(clip).seconds == 0.0
+
+
 def test_the_data_set_may_be_a_link_to_a_folder_elsewhere(dataset, stage, tmp_path_factory):
     stage(dataset, "frames")
     before = outputs(dataset)

@@ -202,7 +202,9 @@ def test_official_lists_are_never_changed_whatever_the_setting(tmp_path, stage, 
     assert split.index[split["leaked"] == "yes"].tolist() == ["b/g8/1.avi"]
     assert leaks["splits"].tolist()[0].endswith("/test") and leaks["splits"].tolist()[1].endswith("/")
     out = capsys.readouterr().out
-    assert "WARNING: 1 of 4 test clips are near duplicates of clips" in out and "Official lists are never changed" in out
+    assert (
+        "WARNING: 1 of 4 test clips are near duplicates of clips" in out and "Official lists are never changed" in out
+    )
     assert "groups merged" not in out
 
 
@@ -236,7 +238,9 @@ def test_a_divided_group_that_names_show_leaks_all_its_test_clips(tmp_path, stag
 def test_too_few_groups_after_merging_are_explained(tmp_path, stage):
     clips = [f"{action}/g{group}/1.avi" for action in "ab" for group in range(3)]
     write_tables(tmp_path, clips, [("a/g0/1.avi", "b/g2/1.avi")])
-    with pytest.raises(SystemExit, match=r"fewer than 3 groups in a \(2\).*Groups with near duplicates were merged \(3 became 2\)"):
+    with pytest.raises(
+        SystemExit, match=r"fewer than 3 groups in a \(2\).*Groups with near duplicates were merged \(3 became 2\)"
+    ):
         run(tmp_path, stage, "split")
     assert (tmp_path / "data/leaks.csv").exists()
     split, _ = run(tmp_path, stage, "split", **{"split.near_duplicates": "report"})

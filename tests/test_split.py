@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT, write_params
 
-from glimpse.core.settings import load_params, parse_settings, with_overrides
+from glimpse.core.params_file import load_params, with_overrides
+from glimpse.core.settings import parse_settings
 from glimpse.split.assign import assign_splits, check_splits
 from glimpse.split.groups import assign_group_names
 from glimpse.split.stratified import assign_groups
@@ -194,7 +195,9 @@ def test_official_lists_are_followed_and_val_is_taken_from_train_by_group(projec
         stage(project, "split")
     for path in lists.iterdir():
         path.rename(lists / f"{path.stem}.csv")
-    with pytest.raises(SystemExit, match=r"split\.official_lists: lists contains testlist02\.csv, but no trainlist02\.txt"):
+    with pytest.raises(
+        SystemExit, match=r"split\.official_lists: lists contains testlist02\.csv, but no trainlist02\.txt"
+    ):
         stage(project, "split")
 
 
