@@ -19,7 +19,7 @@ import frames
 import report
 import split
 import train
-from glimpse.core.settings import load_params, with_overrides
+from glimpse.core.params_file import load_params, with_overrides
 from glimpse.features.backbone import FEATURE_DIM
 
 ROOT = Path(__file__).parents[1]
