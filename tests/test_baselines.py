@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from demo import CEILINGS
 from glimpse.core.frame_store import FrameStore
 from glimpse.core.splits import load_splits
+from glimpse.demo.draw import CEILINGS
 from glimpse.evaluate.baselines import baselines_table, correct_by_baseline, shuffle_frames
 from glimpse.evaluate.curves import accuracy_by_frames, accuracy_by_frames_per_action, observation_ratio
 from glimpse.inference.torch_recognizer import TorchRecognizer

@@ -114,7 +114,10 @@ def test_warnings_come_last_or_their_absence_is_stated(results):
 
 
 def test_the_order_of_frames_matters_only_if_the_effect_is_significant(results):
-    assert "the order of the frames matters to all10: +" in list(baseline_lines(results.baselines, 5, results.order_effect))[-1]
+    assert (
+        "the order of the frames matters to all10: +"
+        in list(baseline_lines(results.baselines, 5, results.order_effect))[-1]
+    )
     correct = np.arange(60) < 30
     no_effect = paired_difference(correct, correct, np.arange(60))
     assert "no significant effect of the order" in list(baseline_lines(results.baselines, 5, no_effect))[-1]
