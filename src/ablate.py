@@ -23,36 +23,36 @@ from types import SimpleNamespace
 import pandas as pd
 import yaml
 
-from glimpse.core.settings import changed, check, load
-from glimpse.core.tables import read_table, write_table
-from glimpse.evaluate.intervals import accuracy_score, difference
-from glimpse.features.views import Look
-from glimpse.tools.cross_validation import Trial, possible, run_all
+from glimpse.core.settings import check, load, with_overrides
+from glimpse.core.files import read_table, write_table
+from glimpse.evaluate.intervals import accuracy_score, paired_difference
+from glimpse.features.views import ViewConfig
+from glimpse.tools.cross_validation import Trial, is_feasible, run_trials
 
 ROOT = Path(__file__).resolve().parents[1]
-AS_SET = "settings as they are"
-LEVERS: dict[str, dict[str, object]] = {
-    AS_SET: {},
-    "square in the middle": {"features.follow": False},
+BASELINE = "settings as they are"
+ABLATIONS: dict[str, dict[str, object]] = {
+    BASELINE: {},
+    "square in the middle": {"features.crop": False},
     "no flow": {"features.flow": False},
-    "no changes": {"features.change": False},
-    "frames alone": {"features.change": False, "features.flow": False},
-    "frames stored at 240 pixels": {"store_size": 240},
-    "squares of 128 pixels": {"features.size": 128},
-    "squares of 192 pixels": {"features.size": 192, "store_size": 192},
-    "squares of 224 pixels": {"features.size": 224, "store_size": 240},
-    "no augmented looks": {"features.looks": 0},
-    "8 augmented looks": {"features.looks": 8},
+    "no changes": {"features.rgb_diff": False},
+    "frames alone": {"features.rgb_diff": False, "features.flow": False},
+    "frames stored at 240 pixels": {"frame_size": 240},
+    "squares of 128 pixels": {"features.input_size": 128},
+    "squares of 192 pixels": {"features.input_size": 192, "frame_size": 192},
+    "squares of 224 pixels": {"features.input_size": 224, "frame_size": 240},
+    "no augmented looks": {"features.augmented_views": 0},
+    "8 augmented looks": {"features.augmented_views": 8},
     "40 candidates": {"candidates": 40},
-    "frames drawn at random": {"draw": "random"},
+    "frames drawn at random": {"sampling": "random"},
     "20 frames": {"frames": 20},
-    "LSTM alone": {"model.temporal": "lstm"},
-    "mean": {"model.temporal": "mean"},
-    "ridge": {"model.temporal": "ridge"},
-    "attention": {"model.temporal": "attention"},
-    "gru": {"model.temporal": "gru"},
+    "LSTM alone": {"model.head": "lstm"},
+    "mean": {"model.head": "mean"},
+    "ridge": {"model.head": "ridge"},
+    "attention": {"model.head": "attention"},
+    "gru": {"model.head": "gru"},
     "hidden 256": {"model.hidden": 256},
-    "weights of the last step": {"train.average": 0},
+    "weights of the last step": {"train.ema_decay": 0},
     "dropout 0.7": {"model.dropout": 0.7},
     "30 epochs": {"train.epochs": 30},
     "120 epochs": {"train.epochs": 120, "train.patience": 40},
@@ -70,43 +70,49 @@ def prepare(work: Path, tree: dict, stages: Iterable[str]) -> None:
             raise SystemExit(f"ablate: {script}: {(done.stderr.strip() or 'ended early').splitlines()[-1]}")
 
 
-def told(work: Path) -> pd.DataFrame:
+def read_labels(work: Path) -> pd.DataFrame:
     """The action and the group of each clip: a table by clip."""
     return read_table(work / "data/split.csv", ["clip", "action", "group"]).set_index("clip")
 
 
 def validate(work: Path, tree: dict, labels: pd.DataFrame, folds: int, seeds: int) -> pd.DataFrame:
     """How many of its trainings were right about each validation clip: a table with clip, group and right."""
-    s = SimpleNamespace(**check(changed(tree, {"train.refit": False})))  # val is judged before it
+    s = SimpleNamespace(**check(with_overrides(tree, {"train.refit": False})))  # val is judged before it
     clips = read_table(work / "data/clips.csv", ["clip"])["clip"]
     of = labels.loc[clips]
-    base = Trial(s.frames if s.all10.use == "all" else s.all10.use, s.model.temporal, Look.of(s.features).views, 0, 0)
+    base = Trial(
+        s.frames if s.all10.num_frames == "all" else s.all10.num_frames,
+        s.model.head,
+        ViewConfig.from_settings(s.features).num_views,
+        0,
+        0,
+    )
     trials = [replace(base, seed=seed, fold=fold) for seed in range(seeds) for fold in range(folds)]
     known = of["action"].tolist(), of["group"].tolist(), folds
-    if not all(possible(trial, *known, s.split.val, s.seed) for trial in trials):
+    if not all(is_feasible(trial, *known, s.split.val, s.seed) for trial in trials):
         raise SystemExit(
             f"--folds {folds}: one would lack clips of an action: each action wants more groups than folds"
         )
-    table = run_all(trials, list(clips), *known, s, str(work / "data/features.npy"))
+    table = run_trials(trials, list(clips), *known, s, str(work / "data/features.npy"))
     val = table[table["part"] == "val"]
     return val.groupby("clip", as_index=False).agg(group=("group", "first"), right=("right", "mean"))
 
 
-def row_of(lever: str, answers: pd.DataFrame, reference: pd.DataFrame) -> dict[str, object]:
+def ablation_row(lever: str, answers: pd.DataFrame, reference: pd.DataFrame) -> dict[str, object]:
     """A lever's figures, and what it has above the settings as they are, on the same clips."""
     right, groups = answers["right"].to_numpy(), answers["group"].to_numpy()
     score = accuracy_score(right, groups)
     row = {"lever": lever, "n": score.n, "groups": score.groups, "val_accuracy": score.value}
     row |= {"low": score.low, "high": score.high}
-    if lever != AS_SET:
+    if lever != BASELINE:
         if not answers["clip"].equals(reference["clip"]):
             raise SystemExit(f"ablate: {lever}: other clips were usable than with the settings as they are")
-        more = difference(reference["right"].to_numpy(), right, groups)
+        more = paired_difference(reference["right"].to_numpy(), right, groups)
         row |= {"more": more.value, "more_low": more.low, "more_high": more.high}
     return row
 
 
-def keep(path: Path, rows: list[dict[str, object]]) -> None:
+def update_table(path: Path, rows: list[dict[str, object]]) -> None:
     """Put rows into the table, in place of those of the same clips and lever."""
     table = pd.DataFrame(rows)
     if path.exists():
@@ -125,19 +131,21 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     parser.add_argument("--table", type=Path, default=Path("docs/ablations.csv"))
     asked = parser.parse_args()
-    chosen = asked.only.split(",") if asked.only else list(LEVERS)
-    unknown = [name for name in chosen if name not in LEVERS]
+    chosen = asked.only.split(",") if asked.only else list(ABLATIONS)
+    unknown = [name for name in chosen if name not in ABLATIONS]
     if unknown:
-        raise SystemExit(f"--only: {unknown[0]} is not one of {', '.join(LEVERS)}")
+        raise SystemExit(f"--only: {unknown[0]} is not one of {', '.join(ABLATIONS)}")
     if asked.folds < 2 or asked.seeds < 1:
         raise SystemExit("--folds must be 2 or more, --seeds 1 or more")
     if not asked.folder.is_dir():
         raise SystemExit(f"{asked.folder}: not a folder of clips")
-    base = changed(load("params.yaml"), {"dataset": str(asked.folder.resolve())})
-    trees = {lever: changed(base, LEVERS[lever]) for lever in dict.fromkeys([AS_SET, *chosen])}
+    base = with_overrides(load("params.yaml"), {"dataset": str(asked.folder.resolve())})
+    trees = {lever: with_overrides(base, ABLATIONS[lever]) for lever in dict.fromkeys([BASELINE, *chosen])}
     for tree in trees.values():
         if check(tree)["model"].tune:
-            raise SystemExit("params.yaml: model.tune must be 0: ablations train on the frozen backbone's features")
+            raise SystemExit(
+                "params.yaml: model.finetune_blocks must be 0: ablations train on the frozen backbone's features"
+            )
     reference = labels = None
     with tempfile.TemporaryDirectory() as temporary:
         work = asked.work or Path(temporary)
@@ -149,13 +157,13 @@ def main() -> None:
             began = time.perf_counter()
             if reference is None:
                 prepare(work, tree, ["frames.py", "duplicates.py", "split.py"])
-                labels = told(work)
+                labels = read_labels(work)
             prepare(work, tree, STAGES)
             answers = validate(work, tree, labels, asked.folds, asked.seeds)
             reference = answers if reference is None else reference
             row = {"clips": asked.folder.name, "folds": asked.folds, "seeds": asked.seeds}
-            row |= row_of(lever, answers, reference) | {"minutes": round((time.perf_counter() - began) / 60, 1)}
-            keep(asked.table, [row])
+            row |= ablation_row(lever, answers, reference) | {"minutes": round((time.perf_counter() - began) / 60, 1)}
+            update_table(asked.table, [row])
             print("ablate:", ", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 

@@ -63,14 +63,14 @@ def serve(dataset: Path, ours: socket.socket, wanted: int, error: float) -> None
     """Serve the page on a socket, at the `wanted` port or another, until Ctrl-C."""
     import uvicorn  # these here, since they take seconds, and other processes start from this file
 
-    from glimpse.app.page import served
-    from glimpse.app.upload import Asked, Readers
+    from glimpse.app.page import build_app
+    from glimpse.app.upload import DecodePool, PredictionService
     from glimpse.inference.torch_recognizer import TorchRecognizer
 
     port = ours.getsockname()[1]
     recognizers = {approach: TorchRecognizer(f"models/{approach}/model.pt") for approach in APPROACHES}
-    with Readers.started(2) as readers:
-        page = served(Asked(recognizers, readers, error), dataset, port)
+    with DecodePool.started(2) as readers:
+        page = build_app(PredictionService(recognizers, readers, error), dataset, port)
         server = uvicorn.Server(uvicorn.Config(page, log_level="error", timeout_graceful_shutdown=1))
         if wanted not in (port, 0):
             print(f"app: port {wanted} is taken, so it is another one")

@@ -79,14 +79,14 @@ DECODERS: dict[str, Callable[..., list[np.ndarray]]] = {"ours: OpenCV, grab and 
 
 def plan(path: str, wanted: int) -> list[int] | None:
     """Evenly spread positions among the frames that can really be decoded; None if the clip isn't usable."""
-    with suppress(video.Unreadable):
-        return sampling.evenly(video.read_clip(path, 2, 32).frames, wanted).tolist()
+    with suppress(video.UnreadableClip):
+        return sampling.evenly_spaced(video.read_clip(path, 2, 32).frames, wanted).tolist()
     return None
 
 
-def stage_frames(path: str, positions: list[int] | None, s: SimpleNamespace) -> store.Stored:
+def stage_frames(path: str, positions: list[int] | None, s: SimpleNamespace) -> store.StoredClip:
     """What the stage `frames` makes of a clip, which finds the positions itself: its `Stored` candidates."""
-    return store.Stored.encode(video.read_clip(path, s.candidates, s.store_size))
+    return store.StoredClip.from_clip(video.read_clip(path, s.candidates, s.frame_size))
 
 
 def apart(decoder: Callable[..., list[np.ndarray]], path: str, positions: list[int]) -> float | str:
@@ -133,11 +133,14 @@ def decode(paths: list[str], s: SimpleNamespace, rounds: int, *_: object) -> Row
 
 def features(paths: list[str], s: SimpleNamespace, rounds: int, *_: object) -> Rows:
     """Frames through the frozen backbone, a clip's candidates at a time; all get the same uint8 frames."""
-    paths, look = paths[: CORES * rounds], looks.Look(s.features.size, s.features.follow, s.features.change, flow=False)
-    seen = np.concatenate([looks.clean_look(stage_frames(path, None, s), look).swapaxes(0, 1) for path in paths])
+    paths, look = (
+        paths[: CORES * rounds],
+        looks.ViewConfig(s.features.input_size, s.features.crop, s.features.rgb_diff, flow=False),
+    )
+    seen = np.concatenate([looks.clean_views(stage_frames(path, None, s), look).swapaxes(0, 1) for path in paths])
     threads, cpu = torch.get_num_threads(), torch.device("cpu")
-    network, folded = (backbone.load_backbone(backbone.pretrained(s.features.weights)) for _ in range(2))
-    folded = backbone.fold(folded).to(memory_format=torch.channels_last)
+    network, folded = (backbone.load_backbone(backbone.pretrained_weights(s.features.weights)) for _ in range(2))
+    folded = backbone.fuse_conv_bn(folded).to(memory_format=torch.channels_last)
     session = engine.onnxruntime.InferenceSession(engine.to_onnx(folded), providers=["CPUExecutionProvider"])
 
     def plain(batch: torch.Tensor) -> torch.Tensor:
@@ -153,7 +156,9 @@ def features(paths: list[str], s: SimpleNamespace, rounds: int, *_: object) -> R
         torch.set_num_threads(threads)
         return np.concatenate([np.asarray(run(batch)) for batch in torch.from_numpy(seen)])
 
-    ways = {f"ours: {how}": partial(ours, engine.frozen(network, cpu, how)) for how in ("float32", "bfloat16")} | {
+    ways = {
+        f"ours: {how}": partial(ours, engine.frozen_extractor(network, cpu, how)) for how in ("float32", "bfloat16")
+    } | {
         "PyTorch, plain batch": partial(theirs, plain),
         "PyTorch, channels last, norms folded": partial(theirs, folded),
         "ONNX Runtime, its own threads": partial(theirs, lambda batch: session.run(None, {"frames": batch.numpy()})[0]),
@@ -205,14 +210,14 @@ def pipeline(paths: list[str], s: SimpleNamespace, rounds: int, work: Path, done
             first, learned = seconds, sum(tables.read_table(folder / "data/split.csv", ["part"])["part"] != "test")
             epochs = [len(tables.read_table(folder / f"models/{a}/history.csv", [])) for a in ("first5", "all10")]
         yield what, seconds, "s", seconds / first, f"{new[0] - held[0]} clips decoded, {new[1] - held[1]} looked at"
-    uses = s.first5.use, s.frames if s.all10.use == "all" else s.all10.use
+    uses = s.first5.num_frames, s.frames if s.all10.num_frames == "all" else s.all10.num_frames
     costs = [done["OpenCV, read all"] / 1000 + use / done["PyTorch, plain batch"] for use in uses]  # seconds a clip
     naive = learned * np.dot(epochs, costs)
     note = f"no less, extrapolated: {learned} clips x {epochs} epochs, read all + {uses} plain looks, no training"
     yield "the naive way", naive, "s", naive / first, note
 
 
-def memory(paths: list[str], s: SimpleNamespace, rounds: int, work: Path, *_: object) -> Rows:
+def state_size(paths: list[str], s: SimpleNamespace, rounds: int, work: Path, *_: object) -> Rows:
     """Peak of a stage with its workers, for a quarter of the clips and for all."""
     folders = {len(paths[::step]): project(work / f"memory-{step}", paths[::step]) for step in (4, 1)}
     for stage in ("frames", "features"):
@@ -226,14 +231,14 @@ def main() -> None:
     parser.add_argument("folder", help="of clips: <action>/<clip>")
     parser.add_argument("--quick", action="store_true", help="8 clips, one round, decode and features only")
     parser.add_argument("--only", default="", help="measures, with commas between them")
-    given, measures = parser.parse_args(), {one.__name__: one for one in (decode, features, pipeline, memory)}
-    s = read("candidates", "store_size", "frames", "first5", "all10", "features", path=ROOT / "params.yaml")
+    given, measures = parser.parse_args(), {one.__name__: one for one in (decode, features, pipeline, state_size)}
+    s = read("candidates", "frame_size", "frames", "first5", "all10", "features", path=ROOT / "params.yaml")
     chosen = given.only.split(",") if given.only else list(measures)[: 2 if given.quick else None]
     if unknown := [name for name in chosen if name not in measures]:
         raise SystemExit(f"bench: --only {','.join(unknown)}: expected some of {','.join(measures)}")
     if "pipeline" in chosen:  # the naive way is reckoned from these
         chosen = list(dict.fromkeys(["decode", "features", *chosen]))
-    found = [one.clip for one in clips.find(given.folder)[0]]
+    found = [one.clip for one in clips.find_clips(given.folder)[0]]
     os.chdir(given.folder)
     os.environ["DVC_NO_ANALYTICS"] = "1"  # of `dvc init` too, which comes before any setting
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

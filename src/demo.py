@@ -29,12 +29,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from glimpse.core.files import whole_folder
+from glimpse.core.files import atomic_folder
 from glimpse.core.workers import side_by_side
 from glimpse.demo.stick_figure import ACTIONS, FPS, HEIGHT, HOLDING, SITTING, WIDTH, draw_clip, make_actor
 
-ALIKE = {"middle_frame": [SITTING, HOLDING], "first5": [HOLDING], "shuffled": [SITTING], "all10": []}
-CEILINGS = {shown: (len(ACTIONS) - len(pairs)) / len(ACTIONS) for shown, pairs in ALIKE.items()}
+AMBIGUOUS = {"middle_frame": [SITTING, HOLDING], "first5": [HOLDING], "shuffled": [SITTING], "all10": []}
+CEILINGS = {shown: (len(ACTIONS) - len(pairs)) / len(ACTIONS) for shown, pairs in AMBIGUOUS.items()}
 
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 QUALITY = 20  # on the scale of OpenCV's AVI writer: about 180 kB a clip
@@ -58,7 +58,7 @@ def write_clip(path: Path, action: str, number: int, take: int, seed: int) -> No
 
 def draw_all(folder: Path | str, actors: int, takes: int, seed: int, workers: int | None = None) -> int:
     """Draw actors x takes clips of every action, then put them in place of `folder`. Returns how many."""
-    with whole_folder(folder) as drawn:
+    with atomic_folder(folder) as drawn:
         clips = [(drawn / action / f"actor{number:02d}_{action}_{take}.avi", action, number, take, seed)
                  for action in ACTIONS for number in range(actors) for take in range(1, takes + 1)]  # fmt: skip
         alone = partial(cv2.setNumThreads, 1)
@@ -69,7 +69,7 @@ def draw_all(folder: Path | str, actors: int, takes: int, seed: int, workers: in
 
 def main() -> None:
     demo, folder = read("demo").demo, Path("data/demo")
-    clips = draw_all(folder, demo.actors, demo.takes, demo.seed)
+    clips = draw_all(folder, demo.actors, demo.repetitions, demo.seed)
     size = sum(path.stat().st_size for path in folder.rglob("*.avi")) / 1e6
     print(f"demo: {clips} clips, {len(ACTIONS)} actions, {demo.actors} actors, {size:.1f} MB in data/demo")
     print("demo: best possible accuracy:", ", ".join(f"{shown} {best:g}" for shown, best in CEILINGS.items()))

@@ -10,12 +10,12 @@ from glimpse.core.settings import read  # isort: split
 import numpy as np
 import pandas as pd
 
-from glimpse.core.tables import write_table
-from glimpse.features.views import Look
-from glimpse.tools.cross_validation import Trial, all_clips, possible, run_all
+from glimpse.core.files import write_table
+from glimpse.features.views import ViewConfig
+from glimpse.tools.cross_validation import Trial, is_feasible, load_all_clips, run_trials
 
 
-def doubts(table: pd.DataFrame) -> pd.DataFrame:
+def find_label_issues(table: pd.DataFrame) -> pd.DataFrame:
     """How far each clip's label is to be doubted, from the rows of `run_all`, of which those of test clips count.
 
     Columns: clip, group, action (its label), suggested (the likeliest action), p_action and p_suggested (their
@@ -48,20 +48,20 @@ def doubts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    s = read("seed", "candidates", "frames", "draw", "redraw", "all10", "split", "features", "model", "train",
+    s = read("seed", "candidates", "frames", "sampling", "resample_each_epoch", "all10", "split", "features", "model", "train",
              "evaluate", "study")  # fmt: skip
-    clips, actions, groups = all_clips("doubts", s.model.tune)
-    use = s.frames if s.all10.use == "all" else s.all10.use
+    clips, actions, groups = load_all_clips("doubts", s.model.finetune_blocks)
+    use = s.frames if s.all10.num_frames == "all" else s.all10.num_frames
     seeds, folds = range(s.seed, s.seed + s.study.seeds), range(s.study.folds)
-    views = Look.of(s.features).views
-    trials = [Trial(use, s.model.temporal, views, seed, fold) for seed in seeds for fold in folds]
-    if not all(possible(trial, actions, groups, s.study.folds, s.split.val, s.seed) for trial in trials):
+    views = ViewConfig.from_settings(s.features).num_views
+    trials = [Trial(use, s.model.head, views, seed, fold) for seed in seeds for fold in folds]
+    if not all(is_feasible(trial, actions, groups, s.study.folds, s.split.val, s.seed) for trial in trials):
         raise SystemExit(
             f"doubts: {s.study.folds} folds leave one without clips of every action to train on, validate and test: "
             "each action wants more groups than folds: set study.folds lower"
         )
     print(f"doubts: {len(trials)} trainings on {len(clips)} clips", flush=True)
-    found = doubts(run_all(trials, clips, actions, groups, s.study.folds, s))
+    found = find_label_issues(run_trials(trials, clips, actions, groups, s.study.folds, s))
     write_table("metrics/doubts.csv", found.round(4))
     wrong = int((found["mislabelled"] == "yes").sum())
     print(f"doubts: {wrong} of {len(found)} clips are probably mislabelled: metrics/doubts.csv, most doubtful first")

@@ -26,21 +26,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from glimpse.core.files import whole
-from glimpse.core.frame_store import Frames
-from glimpse.core.splits import load_parts
-from glimpse.features.backbone import Backbone, fold
-from glimpse.features.views import clean_look
+from glimpse.core.files import atomic_write
+from glimpse.core.frame_store import FrameStore
+from glimpse.core.splits import load_splits
+from glimpse.features.backbone import Backbone, fuse_conv_bn
+from glimpse.features.views import clean_views
 from glimpse.inference.recognizer import Recognizer
 from glimpse.inference.torch_recognizer import TorchRecognizer
-from glimpse.model.network import Network
+from glimpse.model.network import VideoNetwork
 from glimpse.predict.onnx_recognizer import FORMAT, OnnxRecognizer
 
 APPROACHES = ("first5", "all10")
-NEARLY = 0.005  # how far a probability may lie from PyTorch's
+MAX_DIFF = 0.005  # how far a probability may lie from PyTorch's
 
 
-class AsStored(nn.Module):
+class HalfPrecisionFeatures(nn.Module):
     """A frozen backbone whose features are rounded as those that are stored, and that were trained on."""
 
     def __init__(self, backbone: Backbone) -> None:
@@ -54,7 +54,7 @@ class AsStored(nn.Module):
 class WholeClip(nn.Module):
     """Looks (clips, frames, views, size, size, 3) to probabilities (clips, frames, actions)."""
 
-    def __init__(self, network: Network, temperature: float) -> None:
+    def __init__(self, network: VideoNetwork, temperature: float) -> None:
         super().__init__()
         self.network, self.temperature = network, temperature
 
@@ -70,17 +70,23 @@ class OneFrame(WholeClip):
         return torch.softmax(logits / self.temperature, -1), after
 
 
-def network_of(recognizer: TorchRecognizer) -> Network:
+def full_network(recognizer: TorchRecognizer) -> VideoNetwork:
     """All that a model is made of, from looks to logits, batch norms folded, on the CPU."""
-    folded = [fold(load_backbone(state)) for state in recognizer.kept["backbones"]]
-    backbones = folded if recognizer.tuned else map(AsStored, folded)
-    return Network(backbones, recognizer.temporal, recognizer.look.seen).eval()
+    folded = [fuse_conv_bn(load_backbone(state)) for state in recognizer.config.backbones]
+    backbones = folded if recognizer.finetuned else map(HalfPrecisionFeatures, folded)
+    return VideoNetwork(backbones, recognizer.temporal, recognizer.views.num_images).eval()
 
 
 def metadata(recognizer: TorchRecognizer) -> dict[str, str]:
     """What goes into a model's file beside the model."""
-    plain = {name: value for name, value in recognizer.kept.items() if name not in ("backbones", "state")}
-    shown = {"actions": recognizer.actions, "size": recognizer.look.size, "mean": MEAN, "std": STD, "format": FORMAT}
+    plain = {name: value for name, value in recognizer.config.items() if name not in ("backbones", "state")}
+    shown = {
+        "actions": recognizer.class_names,
+        "size": recognizer.views.size,
+        "mean": MEAN,
+        "std": STD,
+        "format": FORMAT,
+    }
     return {name: json.dumps(value) for name, value in (shown | {"kept": plain}).items()}
 
 
@@ -99,37 +105,37 @@ def write(path: Path, module: nn.Module, inputs: dict[str, torch.Tensor], output
         del node.metadata_props[:]  # where in which file it comes from, with this machine's paths
     for name, value in told.items():
         made.metadata_props.add(key=name, value=value)
-    with whole(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         file.write(made.SerializeToString(deterministic=True))
 
 
 def export(recognizer: TorchRecognizer, folder: Path) -> None:
     """Write model.onnx and stream.onnx into a folder."""
-    network, told, look = network_of(recognizer), metadata(recognizer), recognizer.look
-    looks = torch.zeros(2, recognizer.use, look.views, look.size, look.size, 3, dtype=torch.uint8)
+    network, told, look = full_network(recognizer), metadata(recognizer), recognizer.views
+    looks = torch.zeros(2, recognizer.num_frames, look.num_views, look.size, look.size, 3, dtype=torch.uint8)
     whole_clip, one_frame = (kind(network, recognizer.temperature) for kind in (WholeClip, OneFrame))
     write(folder / "model.onnx", whole_clip, {"looks": looks}, ["probabilities"], told)
-    one = {"look": looks[0, 0], "carried": torch.zeros(2, network.memory)}
+    one = {"look": looks[0, 0], "carried": torch.zeros(2, network.state_size)}
     write(folder / "stream.onnx", one_frame, one, ["probabilities", "carried on"], told)
 
 
-def compare(recognizer: TorchRecognizer, exported: OnnxRecognizer, clips: list[str], frames: Frames) -> str:
+def compare(recognizer: TorchRecognizer, exported: OnnxRecognizer, clips: list[str], frames: FrameStore) -> str:
     """What both say of the same clips, in words; probabilities further apart than NEARLY end the program."""
     apart, agree = 0.0, 0
     spent: dict[Recognizer, list[float]] = {recognizer: [], exported: []}
     for clip in clips:
-        looks, said = clean_look(frames.stored(clip), recognizer.look, recognizer.positions(clip)), []
+        looks, said = clean_views(frames.load(clip), recognizer.views, recognizer.positions(clip)), []
         for one, times in spent.items():
             began = time.perf_counter()
-            said.append(one.believe_looks(looks))
+            said.append(one.predict_views(looks))
             times.append(time.perf_counter() - began)
-        carried = np.zeros((1, exported.memory), np.float32)
+        carried = np.zeros((1, exported.state_size), np.float32)
         for look in looks:
             streamed, carried = exported.step(look, carried)
         said.append(np.concatenate([said[0][:-1], streamed]))
         apart = max(apart, *(float(np.abs(one - said[0]).max()) for one in said[1:]))
         agree += all(one[-1].argmax() == said[0][-1].argmax() for one in said[1:])
-    if apart > NEARLY:
+    if apart > MAX_DIFF:
         raise SystemExit(f"export: {exported.path} differs from PyTorch by {apart:.4f}: not what was trained")
     slow, fast = (1000 * float(np.median(times)) for times in spent.values())
     return (
@@ -142,14 +148,14 @@ def main() -> None:
     if not importlib.util.find_spec("onnxscript"):
         raise SystemExit("export: needs onnxscript: run `make export`, or pip install -r requirements-app.txt")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    _, parts = load_parts(["test"])
+    _, parts = load_splits(["test"])
     for approach in APPROACHES:
         folder = Path("models", approach)
         recognizer = TorchRecognizer(folder / "model.pt")
         export(recognizer, folder)
         exported = OnnxRecognizer(folder / "model.onnx")
         try:
-            said = compare(recognizer, exported, parts["test"].clips, Frames("data/frames"))
+            said = compare(recognizer, exported, parts["test"].clips, FrameStore("data/frames"))
         except SystemExit:
             for name in ("model.onnx", "stream.onnx"):  # or `predict --onnx` would use it
                 (folder / name).unlink()

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from glimpse.core import frame_store as store
 from glimpse.core import isolation, sampling
-from glimpse.core.files import whole_folder
-from glimpse.core.tables import write_table
+from glimpse.core.files import atomic_folder
+from glimpse.core.files import write_table
 from glimpse.features import views as looks
 from glimpse.frames import dataset as clips
 from glimpse.frames import decoder as video
@@ -29,18 +29,20 @@ from glimpse.frames import decoder as video
 CACHE = Path(".cache/frames")
 SAMPLE = 8  # clips decoded first, to tell how long the rest will take
 AHEAD = 1000  # clips that others may be decoded before, while one takes its time
-WHOLE = 0.8  # least readable share of a clip that is no damage: some files count frames that only hold the one before
+DAMAGED_BELOW = (
+    0.8  # least readable share of a clip that is no damage: some files count frames that only hold the one before
+)
 Entry = tuple[Path | None, dict]  # of a clip: its path in the cache and its measures; {"reason": …} if it can't be used
 
 
 def decode(path: str, candidates: int, size: int) -> Entry:
     """Decode one clip into the cache, or find it there."""
     try:
-        video.check_file(path)
-        key = store.content_key(path, candidates, size, store.code_of(video, looks, sampling, store))
+        video.sniff_file(path)
+        key = store.cache_key(path, candidates, size, store.source_hash(video, looks, sampling, store))
     except OSError as error:
         return None, {"reason": f"can't be read: {error.strerror}"}
-    except video.Unreadable as reason:
+    except video.UnreadableClip as reason:
         return None, {"reason": str(reason)}
     entry = CACHE / key[:2] / f"{key}.tar"
     known = store.read_entry(entry)
@@ -48,10 +50,10 @@ def decode(path: str, candidates: int, size: int) -> Entry:
         return entry, known[0]
     try:
         clip = video.read_clip(path, candidates, size)
-    except video.Unreadable as reason:
+    except video.UnreadableClip as reason:
         measures, pictures = {"reason": str(reason)}, []
     else:
-        pictures = store.Stored.encode(clip).pictures
+        pictures = store.StoredClip.from_clip(clip).all_jpegs
         measures = {name: getattr(clip, name) for name in ("frames", "stated", "fps", "width", "height")}
     store.write_entry(entry, measures, pictures)
     return entry, measures
@@ -63,7 +65,7 @@ def decode_all(paths: list[str], candidates: int, size: int, workers: int, limit
     A clip whose decoder crashes, or takes more than `limit` seconds, is rejected for this once: nothing is cached.
     """
     entries: dict[int, Entry] = {}
-    sample = list(sampling.evenly(len(paths), min(SAMPLE + workers, len(paths)))) if paths else []
+    sample = list(sampling.evenly_spaced(len(paths), min(SAMPLE + workers, len(paths)))) if paths else []
     rest = sorted(set(range(len(paths))) - set(sample))
     with isolation.processes(workers, limit) as each:
         chosen = (paths[position] for position in [*sample, *rest])
@@ -83,15 +85,15 @@ def decode_all(paths: list[str], candidates: int, size: int, workers: int, limit
     return [entries[position] for position in range(len(paths))]
 
 
-def judge(
-    found: list[clips.Found], entries: list[Entry], readable: float
+def select_clips(
+    found: list[clips.ClipFile], entries: list[Entry], readable: float
 ) -> tuple[list[dict], list[Path], dict[str, str]]:
     """Which clips are used: rows of clips.csv, the cache's entry of each, and {clip: reason} of the others.
 
     Of files with the same bytes the first by name is used.
     """
     rows, rejected = [], {}
-    used: dict[Path, clips.Found] = {}
+    used: dict[Path, clips.ClipFile] = {}
     for one, (entry, measures) in zip(found, entries, strict=True):
         if entry is None or "reason" in measures:
             rejected[one.clip] = measures["reason"]
@@ -107,7 +109,7 @@ def judge(
             used[entry] = one
             seconds = round(frames / measures["fps"], 3) if measures["fps"] else ""
             names = {"clip": one.clip, "action": one.action, "folder": one.folder}
-            rows.append({**names, **measures, "seconds": seconds, "readable": round(share, 3)})
+            rows.append({**names, **measures, "seconds": seconds, "min_decoded": round(share, 3)})
     return rows, list(used), rejected
 
 
@@ -116,7 +118,7 @@ def check(rejected: dict[str, str], used: int, reject: str) -> None:
 
     Files that aren't named like clips don't count.
     """
-    bad = {name: reason for name, reason in rejected.items() if clips.named_like_a_clip(name)}
+    bad = {name: reason for name, reason in rejected.items() if clips.has_clip_name(name)}
     if len(bad) > used:
         kinds = {name: re.sub(r"\d+|(duplicate of).*", r"\1", reason) for name, reason in bad.items()}
         kind, many = Counter(kinds.values()).most_common(1)[0]
@@ -136,7 +138,7 @@ def write_shards(folder: Path, names: list[str], entries: list[Path]) -> None:
     shards: dict[str, list[tuple[str, Path]]] = {}
     for name, entry in sorted(zip(names, entries, strict=True)):
         shards.setdefault(store.shard_name(name), []).append((name, entry))
-    with whole_folder(folder) as made:
+    with atomic_folder(folder) as made:
         for shard, held in shards.items():
             with open(made / shard, "wb") as file, store.new_tar(file) as tar:
                 for name, entry in held:
@@ -153,23 +155,25 @@ def main() -> None:
     asked = parser.parse_args()
     if not asked.limit > 0:
         parser.error(f"--limit is {asked.limit:g}, but it takes seconds above 0")
-    settings = read("dataset", "candidates", "store_size", "readable", "reject")
-    found, rejected = clips.find(settings.dataset)
+    settings = read("dataset", "candidates", "frame_size", "min_decoded", "on_bad_clip")
+    found, rejected = clips.find_clips(settings.dataset)
     actions = sorted({one.action for one in found})
     print(f"frames: {len(found)} clips of {len(actions)} actions in {settings.dataset}", flush=True)
     paths = [os.path.join(settings.dataset, one.clip) for one in found]
-    entries = decode_all(paths, settings.candidates, settings.store_size, max(1, asked.workers), asked.limit)
-    rows, usable, bad = judge(found, entries, settings.readable)
+    entries = decode_all(paths, settings.candidates, settings.frame_size, max(1, asked.workers), asked.limit)
+    rows, usable, bad = select_clips(found, entries, settings.min_decoded)
     rejected = dict(sorted((rejected | bad).items()))
     write_table("data/rejected.csv", pd.DataFrame(rejected.items(), columns=["clip", "reason"]))
-    check(rejected, len(rows), settings.reject)
+    check(rejected, len(rows), settings.on_bad_clip)
     for name, reason in list(rejected.items())[:10]:
         print(f"frames: not used: {name}: {reason}")
     if len(rejected) > 10:
         print(f"frames: not used: {len(rejected) - 10} more, all in data/rejected.csv")
-    damaged = sum(row["readable"] < WHOLE for row in rows)
+    damaged = sum(row["min_decoded"] < DAMAGED_BELOW for row in rows)
     if damaged:
-        print(f"frames: {damaged} of the clips used are damaged: column `readable` of data/clips.csv, below {WHOLE}")
+        print(
+            f"frames: {damaged} of the clips used are damaged: column `readable` of data/clips.csv, below {DAMAGED_BELOW}"
+        )
     counts = Counter(row["action"] for row in rows)
     if len(counts) < 2:
         raise SystemExit(
@@ -177,7 +181,7 @@ def main() -> None:
             "at least 2 are needed, one folder of clips each"
         )
     write_shards(Path("data/frames"), [row["clip"] for row in rows], usable)
-    columns = ["clip", "action", "folder", "frames", "fps", "width", "height", "seconds", "readable"]
+    columns = ["clip", "action", "folder", "frames", "fps", "width", "height", "seconds", "min_decoded"]
     write_table("data/clips.csv", pd.DataFrame(rows, columns=columns))
     print(f"frames: {len(rows)} clips of {len(counts)} actions, {settings.candidates} frames each, in data/frames/")
 

@@ -23,9 +23,9 @@ from glimpse.demo.stick_figure import ACTIONS, draw_clip, make_actor
 from glimpse.features import views as looks
 from glimpse.frames import decoder as video
 from glimpse.inference.recognizer import Recognizer
-from glimpse.predict.load import opened
-from glimpse.predict.stream import Recent, Stream
-from glimpse.predict.video_reader import Playback, quiet
+from glimpse.predict.load import load_recognizer
+from glimpse.predict.stream import DiffBuffer, Stream
+from glimpse.predict.video_reader import VideoReader, quiet
 
 SECONDS, WIDTH, HEIGHT, FPS = 10, 320, 240, 25
 MODELS = "models/all10/model.pt", "models/all10/model.onnx"
@@ -54,7 +54,7 @@ def one_core() -> None:
 
 def grab_all(path: Path) -> None:
     """Decodes every frame and converts none."""
-    reader = video.open_reader(path)
+    reader = video.open_capture(path)
     while reader.grab():
         pass
 
@@ -71,16 +71,16 @@ def laps(*steps: Callable) -> tuple[list[float], object]:
 
 def file_to_answer(recognizer: Recognizer, path: Path) -> dict[str, float]:
     """Milliseconds of the steps from a file to an answer, of all of them, and of decoding alone and its floor."""
-    wanted, size = recognizer.kept["candidates"], recognizer.kept["store_size"]
+    wanted, size = recognizer.config.candidates, recognizer.config.frame_size
     beside, _ = laps(
         lambda _: grab_all(path),
         lambda _: video.read_clip(path, wanted, HEIGHT),  # as large as they are: nothing is scaled
     )
     steps, _ = laps(
         lambda _: video.read_clip(path, wanted, size),
-        store.Stored.encode,
-        lambda stored: looks.clean_look(stored, recognizer.look, recognizer.positions(path.name)),
-        recognizer.believe_looks,
+        store.StoredClip.from_clip,
+        lambda stored: looks.clean_views(stored, recognizer.views, recognizer.positions(path.name)),
+        recognizer.predict_views,
     )
     names = "decode and scale", "store as JPEGs", "look", "model", "file to answer"
     return dict(zip(["floor: grab all", "decode", *names], [*beside, *steps, sum(steps)], strict=True))
@@ -91,18 +91,18 @@ def following(recognizer: Recognizer, path: Path) -> dict[str, float]:
 
     A frame that is read costs what the candidates up to it do, too.
     """
-    frames, recent, lasts = list(Playback.of(path).frames(lambda _: True)), Recent(), 1 / FPS
+    frames, recent, lasts = list(VideoReader.open(path).frames(lambda _: True)), DiffBuffer(), 1 / FPS
     stream, whole = Stream(recognizer, WINDOW), Stream(recognizer, WINDOW)
-    reads = SECONDS / WINDOW * recognizer.kept["frames"]
-    side, views = recognizer.look.size, recognizer.look.views
+    reads = SECONDS / WINDOW * recognizer.config.frames
+    side, views = recognizer.views.size, recognizer.views.num_views
     look, carried = (
         np.zeros((views, side, side, 3), np.uint8),
-        np.zeros((recognizer.use, recognizer.memory), np.float32),
+        np.zeros((recognizer.num_frames, recognizer.state_size), np.float32),
     )
     times, _ = laps(
         lambda _: [stream.see(at, frame, recent.add(at, frame), lasts) for at, frame in frames],
         lambda _: [recognizer.step(look, carried) for _ in range(round(reads))],
-        lambda _: list(Playback.of(path).followed(whole)),
+        lambda _: list(VideoReader.open(path).followed(whole)),
     )
     names = "a frame read", "model, the same", "a frame shown, with decoding"
     return dict(zip(names, np.array(times) / [reads, round(reads), len(frames)], strict=True))
@@ -132,7 +132,7 @@ def main() -> None:
         print(
             f"a clip of {SECONDS} s, {WIDTH}x{HEIGHT}, {FPS} frames/s; {os.cpu_count()} cores; OpenCV {cv2.__version__}"
         )
-        recognizers = {path: opened(path) for path in models}
+        recognizers = {path: load_recognizer(path) for path in models}
         told = [{path: file_to_answer(one, clip) for path, one in recognizers.items()} for _ in rounds][1:]
         for path in models:
             rows = [each[path] for each in told]
@@ -143,7 +143,7 @@ def main() -> None:
                 {"decode": f"x{over:.2f} of the floor; wanted: x{FLOOR}", "file to answer": f"wanted: {ANSWER} ms"},
             )
         one_core()
-        recognizers = {path: opened(path, threads=1) for path in models}
+        recognizers = {path: load_recognizer(path, threads=1) for path in models}
         told = [{path: following(one, clip) for path, one in recognizers.items()} for _ in rounds][1:]
         for path in models:
             print(f"\n{path}: a stream with windows of {WINDOW:g} s, on one core")

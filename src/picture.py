@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from glimpse.core.files import whole
-from glimpse.core.frame_store import Frames, from_jpeg
-from glimpse.core.tables import read_table
+from glimpse.core.files import atomic_write
+from glimpse.core.frame_store import FrameStore, from_jpeg
+from glimpse.core.files import read_table
 from glimpse.inference.torch_recognizer import TorchRecognizer
 
 TALL, MARGIN, WIDE = 92, 8, 252  # pixels: a frame's height, the gaps, the column of words
@@ -43,10 +43,10 @@ def answer_words(row: pd.Series, approach: str) -> str:
     return f"{approach}: {row['predicted']} {chance:.0%}"
 
 
-def draw(rows: list[tuple[pd.Series, pd.Series]], frames: Frames, recognizer: TorchRecognizer) -> np.ndarray:
+def draw(rows: list[tuple[pd.Series, pd.Series]], frames: FrameStore, recognizer: TorchRecognizer) -> np.ndarray:
     """The sheet: BGR uint8. `rows`: for each clip its rows of the two tables of answers, first5's and all10's."""
-    read = [(frames.stored(first["clip"]), recognizer.positions(first["clip"])) for first, _ in rows]
-    strips = [strip([stored.jpegs[position] for position in positions]) for stored, positions in read]
+    read = [(frames.load(first["clip"]), recognizer.positions(first["clip"])) for first, _ in rows]
+    strips = [strip([stored.frames[position] for position in positions]) for stored, positions in read]
     width = max(one.shape[1] for one in strips)
     sheet = np.full((MARGIN + 18 + len(rows) * (TALL + MARGIN), WIDE + width + MARGIN, 3), 255, np.uint8)
     half = width // 2
@@ -71,8 +71,8 @@ def main() -> None:
     of_each = tables[0].groupby("action").indices.values()
     chosen = [held[2 * number % len(held)] for number, held in enumerate(of_each)]  # others each time, right or wrong
     rows = [tuple(table.loc[index] for table in tables) for index in chosen]
-    sheet = draw(rows, Frames("data/frames"), TorchRecognizer("models/all10/model.pt"))
-    with whole(asked.picture, "wb") as file:
+    sheet = draw(rows, FrameStore("data/frames"), TorchRecognizer("models/all10/model.pt"))
+    with atomic_write(asked.picture, "wb") as file:
         file.write(cv2.imencode(".png", sheet)[1].tobytes())
     print(f"picture: {len(rows)} clips in {asked.picture}")
 

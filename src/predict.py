@@ -24,13 +24,13 @@ from typing import IO
 
 from glimpse.core import frame_store as store
 from glimpse.core import isolation
-from glimpse.core.files import whole
+from glimpse.core.files import atomic_write
 from glimpse.frames import dataset as clips
 from glimpse.frames import decoder as video
 from glimpse.inference.recognizer import Recognizer
 from glimpse.predict import following, live
 from glimpse.predict.camera import Camera
-from glimpse.predict.load import opened
+from glimpse.predict.load import load_recognizer
 from glimpse.predict.output import LONG, answers, as_json, as_row, as_text, columns, progress
 from glimpse.predict.stream import Stream
 
@@ -39,18 +39,18 @@ def files_in(given: Iterable[str]) -> Iterator[Path]:
     """The clips that the given paths name, themselves or in their folders, in order."""
     for path in map(Path, given):
         if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if clips.looks_like_a_clip(file))
+            yield from sorted(file for file in path.rglob("*") if clips.is_clip_file(file))
         else:
             yield path
 
 
-def decode(path: Path, candidates: int, size: int) -> store.Stored | video.Unreadable:
+def decode(path: Path, candidates: int, size: int) -> store.StoredClip | video.UnreadableClip:
     """A file's `Stored` candidates, or the Unreadable that says why there are none."""
-    if not clips.is_text(str(path)):
-        return video.Unreadable(clips.NOT_TEXT)
+    if not clips.is_utf8(str(path)):
+        return video.UnreadableClip(clips.NOT_UTF8)
     try:
-        return store.Stored.encode(video.read_clip(path, candidates, size))
-    except video.Unreadable as reason:
+        return store.StoredClip.from_clip(video.read_clip(path, candidates, size))
+    except video.UnreadableClip as reason:
         return reason
 
 
@@ -84,15 +84,15 @@ def answer_all(
 
     `each`: of `isolation.processes`.
     """
-    least, usual, bad = recognizer.threshold(asked.error), recognizer.kept["seconds"], 0
+    least, usual, bad = recognizer.threshold(asked.error), recognizer.config.clip_seconds, 0
     table = csv.writer(out, lineterminator="\n")
     if asked.csv:
-        table.writerow(columns(recognizer.actions))
-    work = partial(decode, candidates=recognizer.kept["candidates"], size=recognizer.kept["store_size"])
-    decoded = zip(paths, each(work, paths, video.Unreadable, 4 * asked.workers), strict=True)
+        table.writerow(columns(recognizer.class_names))
+    work = partial(decode, candidates=recognizer.config.candidates, size=recognizer.config.frame_size)
+    decoded = zip(paths, each(work, paths, video.UnreadableClip, 4 * asked.workers), strict=True)
     found = answers(recognizer, decoded, asked.workers, least)
     for path, answer, length in found if out.isatty() or len(paths) < 2 else progress(found, len(paths)):
-        if isinstance(answer, video.Unreadable):
+        if isinstance(answer, video.UnreadableClip):
             print(f"{path}: {answer}", file=sys.stderr)
             bad += 1
             continue
@@ -101,7 +101,7 @@ def answer_all(
             print(f"{path}: {hint}: --segments says what happens when", file=sys.stderr)
             usual = 0.0  # said once
         if asked.csv:
-            table.writerow(as_row(answer, recognizer.actions))
+            table.writerow(as_row(answer, recognizer.class_names))
         else:
             print(as_json(answer) if asked.json else as_text(answer, asked.top), file=out, flush=True)
     return bad
@@ -115,9 +115,9 @@ def follow_all(recognizer: Recognizer, paths: list[Path], asked: argparse.Namesp
         print(*following.COLUMNS, sep=",", file=out)
     for path in paths:
         try:
-            for row in following.follow(recognizer, path, length, least, asked.overlay):
+            for row in following.predict_segments(recognizer, path, length, least, asked.overlay):
                 print(in_words(row), file=out, flush=True)
-        except video.Unreadable as reason:
+        except video.UnreadableClip as reason:
             print(f"{path}: {reason}", file=sys.stderr)
             bad += 1
     return bad
@@ -125,7 +125,7 @@ def follow_all(recognizer: Recognizer, paths: list[Path], asked: argparse.Namesp
 
 def window(recognizer: Recognizer, asked: argparse.Namespace) -> float:
     """How long a window is, in seconds."""
-    length = asked.window or recognizer.kept["seconds"]
+    length = asked.window or recognizer.config.clip_seconds
     if not length:
         raise SystemExit(f"{asked.model}: doesn't say how long its clips were: add --window SECONDS")
     return length
@@ -133,14 +133,14 @@ def window(recognizer: Recognizer, asked: argparse.Namespace) -> float:
 
 def run(recognizer: Recognizer, paths: list[Path], each: Callable[..., Iterator], asked: argparse.Namespace) -> int:
     """What is `asked` on the command line, of files; returns how many are bad."""
-    with whole(asked.out) if asked.out else contextlib.nullcontext(sys.stdout) as out:
+    with atomic_write(asked.out) if asked.out else contextlib.nullcontext(sys.stdout) as out:
         if asked.segments:
             return follow_all(recognizer, paths, asked, out)
         bad = answer_all(recognizer, paths, each, asked, out)
     if asked.overlay and not bad:
         try:
-            following.draw_over(recognizer, paths[0], recognizer.threshold(asked.error), asked.overlay)
-        except video.Unreadable as reason:
+            following.write_overlay(recognizer, paths[0], recognizer.threshold(asked.error), asked.overlay)
+        except video.UnreadableClip as reason:
             raise SystemExit(f"{paths[0]}: {reason}") from None
     return bad
 
@@ -150,7 +150,7 @@ def watch(recognizer: Recognizer, asked: argparse.Namespace) -> None:
     stream = Stream(recognizer, window(recognizer, asked))
     try:
         live.run(Camera(asked.camera), stream, recognizer.threshold(asked.error))
-    except video.Unreadable as reason:
+    except video.UnreadableClip as reason:
         raise SystemExit(f"camera {asked.camera}: {reason}") from None
 
 
@@ -200,7 +200,7 @@ def main() -> None:
     asked.workers = min(asked.workers or os.cpu_count() or 1, max(1, len(paths)))
     live_or_long = asked.camera is not None or asked.segments
     with isolation.processes(0 if live_or_long else asked.workers) as each:
-        recognizer = opened(
+        recognizer = load_recognizer(
             asked.model, threads=1 if asked.workers > 1 else 0
         )  # here, after the processes have started
         if asked.camera is not None:

@@ -15,11 +15,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from glimpse.core.files import whole
-from glimpse.core.tables import write_table
-from glimpse.evaluate.intervals import Difference, Score, accuracy_score, difference
-from glimpse.features.views import Look
-from glimpse.tools.cross_validation import Trial, all_clips, possible, run_all
+from glimpse.core.files import atomic_write
+from glimpse.core.files import write_table
+from glimpse.evaluate.intervals import PairedDifference, Score, accuracy_score, paired_difference
+from glimpse.features.views import ViewConfig
+from glimpse.tools.cross_validation import Trial, is_feasible, load_all_clips, run_trials
 
 SHARES = (0.25, 0.5, 0.75)  # of the training groups, for the learning curve
 ORDERLESS = {"mean": "a mean", "attention": "attention", "ridge": "ridge regression"}
@@ -34,7 +34,7 @@ def plan(
     """
 
     def possible_all(asked: Iterable[Trial]) -> bool:
-        return all(possible(trial, actions, groups, s.study.folds, s.split.val, s.seed) for trial in asked)
+        return all(is_feasible(trial, actions, groups, s.study.folds, s.split.val, s.seed) for trial in asked)
 
     folds, seeds = range(s.study.folds), range(s.seed, s.seed + s.study.seeds)
 
@@ -62,7 +62,7 @@ def plan(
     return {key: asked for key, asked in trials.items() if possible_all(asked)}
 
 
-class Found:
+class StudyResults:
     """What the trials came to, question by question."""
 
     def __init__(self, table: pd.DataFrame, trials: dict[str, list[Trial]]) -> None:
@@ -87,11 +87,11 @@ class Found:
         clips = self.clips(key)
         return accuracy_score(clips["right"].to_numpy(), clips["group"].to_numpy())
 
-    def gain(self, key: str, over: str) -> Difference:
+    def gain(self, key: str, over: str) -> PairedDifference:
         """What `key` has above `over`, on the same clips."""
         more, less = self.clips(key), self.clips(over)
         assert more["clip"].equals(less["clip"])
-        return difference(less["right"].to_numpy(), more["right"].to_numpy(), more["group"].to_numpy())
+        return paired_difference(less["right"].to_numpy(), more["right"].to_numpy(), more["group"].to_numpy())
 
     def spread(self, key: str) -> tuple[float, float]:
         """The standard deviation of the accuracy over seeds, and over folds within a seed."""
@@ -100,7 +100,7 @@ class Found:
         return float(seeds.std(ddof=1)) if len(seeds) > 1 else float("nan"), float(each.groupby("seed").std().mean())
 
 
-def told_by(found: Found, views: int, follows: bool) -> list[str]:
+def told_by(found: StudyResults, views: int, follows: bool) -> list[str]:
     """Is it appearance, movement or order? Sentences. follows: whether the frames' squares follow what moves."""
     frames = found.score("frames, mean")
     shown = "frames alone" + (", in a square that follows what moves," if follows else ",")
@@ -122,7 +122,7 @@ def told_by(found: Found, views: int, follows: bool) -> list[str]:
     return lines
 
 
-def keep_of_lstm(found: Found) -> str:
+def keep_of_lstm(found: StudyResults) -> str:
     """Does the LSTM earn its keep? A sentence."""
     best = max(ORDERLESS, key=lambda kind: found.score(kind).value)
     gain = found.gain("lstm", best)
@@ -130,7 +130,7 @@ def keep_of_lstm(found: Found) -> str:
     return f"Does the LSTM earn its keep? {verdict}: {gain.in_words(f'{ORDERLESS[best]} of the looks', 'the LSTM')}."
 
 
-def half_enough(found: Found, first: int, use: int) -> str:
+def half_enough(found: StudyResults, first: int, use: int) -> str:
     """Is half of the clip enough? A sentence."""
     if first == use:
         return f"Both approaches read {use} frames: whether half of the clip is enough was not asked."
@@ -140,7 +140,7 @@ def half_enough(found: Found, first: int, use: int) -> str:
     return f"Is half of the clip enough? {enough}: {said}."
 
 
-def stability(found: Found) -> str:
+def stability(found: StudyResults) -> str:
     """How stable is a score? A sentence."""
     seeds, folds = found.spread("as set")
     count = found.of["as set"]["seed"].nunique()
@@ -148,7 +148,7 @@ def stability(found: Found) -> str:
     return f"How stable is a score? Standard deviation {over}, {100 * folds:.1f} points from fold to fold."
 
 
-def learning_curve(found: Found) -> tuple[list[Score], float, str]:
+def learning_curve(found: StudyResults) -> tuple[list[Score], float, str]:
     """The score by the share of the training groups, and what twice as many would give.
 
     The errors are taken to fall as a power of the number of clips (Hestness and others 2017); a straight line through
@@ -168,7 +168,7 @@ def learning_curve(found: Found) -> tuple[list[Score], float, str]:
     return scores, twice, words
 
 
-def never_seen(found: Found, error: float) -> tuple[dict[str, Score], str]:
+def never_seen(found: StudyResults, error: float) -> tuple[dict[str, Score], str]:
     """How often clips of an action that no training saw end as unknown, beside those of known actions."""
     asked = [of for key, of in found.of.items() if key.startswith("without ")]
     if not asked:
@@ -189,21 +189,21 @@ def never_seen(found: Found, error: float) -> tuple[dict[str, Score], str]:
 
 
 def main() -> None:
-    s = read("seed", "candidates", "frames", "draw", "redraw", "first5", "all10", "split", "features", "model",
+    s = read("seed", "candidates", "frames", "sampling", "resample_each_epoch", "first5", "all10", "split", "features", "model",
              "train", "evaluate", "study")  # fmt: skip
-    clips, actions, groups = all_clips("study", s.model.tune)
-    use = s.frames if s.all10.use == "all" else s.all10.use
-    first = s.frames if s.first5.use == "all" else s.first5.use
-    base = Trial(use, s.model.temporal, Look.of(s.features).views, s.seed, 0)
+    clips, actions, groups = load_all_clips("study", s.model.finetune_blocks)
+    use = s.frames if s.all10.num_frames == "all" else s.all10.num_frames
+    first = s.frames if s.first5.num_frames == "all" else s.first5.num_frames
+    base = Trial(use, s.model.head, ViewConfig.from_settings(s.features).num_views, s.seed, 0)
     trials = plan(s, base, replace(base, use=first), actions, groups)
     unique = list(dict.fromkeys(trial for asked in trials.values() for trial in asked))
     folds = f"{s.study.folds} folds x {s.study.seeds} seeds"
     print(f"study: {len(unique)} trainings on {len(clips)} clips, {folds}", flush=True)
-    table = run_all(unique, clips, actions, groups, s.study.folds, s)
-    found = Found(table, trials)
+    table = run_trials(unique, clips, actions, groups, s.study.folds, s)
+    found = StudyResults(table, trials)
     _, twice, more_clips = learning_curve(found)
-    lost, unseen = never_seen(found, s.evaluate.error)
-    lines = [*told_by(found, base.views, s.features.follow), keep_of_lstm(found), half_enough(found, first, use)]
+    lost, unseen = never_seen(found, s.evaluate.max_error)
+    lines = [*told_by(found, base.views, s.features.crop), keep_of_lstm(found), half_enough(found, first, use)]
     lines += [stability(found), more_clips, unseen]
     scores = {key: found.score(key) for key in trials if not key.startswith("without ")} | lost
     rows = [{"what": key, **score.row()} for key, score in scores.items()]
@@ -213,7 +213,7 @@ def main() -> None:
     each = tested.groupby(list(Trial.__dataclass_fields__), sort=False)["right"].agg(["mean", "size"])
     each = each.rename(columns={"mean": "accuracy", "size": "n"}).reset_index()
     write_table("metrics/study-trials.csv", each.round(4))
-    with whole("metrics/study.txt") as file:
+    with atomic_write("metrics/study.txt") as file:
         file.write("\n".join(lines) + "\n")
     print("\n".join(lines))
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from glimpse.core.tables import write_table
+from glimpse.core.files import write_table
 
 RUNS = ("seed", "split.fold")  # settings in which runs of one thing may differ
 APPROACHES, MEASURES = ("first5", "all10"), ("accuracy", "recall")

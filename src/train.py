@@ -1,121 +1,86 @@
-"""Stages `train-first5` and `train-all10`: one approach, trained on the train part, its best epoch chosen on val.
+"""Stages `train-first5` and `train-all10`: train one approach on the train split, choose its best epoch on val.
 
-Reads data/split.csv, data/clips.csv, data/features.npy, and data/frames/ if the backbone is tuned. Writes
-models/<approach>/model.pt, which holds all that inference needs, and history.csv. Run: python src/train.py first5
+Reads data/split.csv, data/clips.csv, data/features.npy, and data/frames/ if the backbone is finetuned. Writes
+models/<approach>/model.pt, which holds all that prediction needs, and history.csv. Run: python src/train.py first5
 """
 
-from glimpse.core.settings import read  # isort: split
-
-import argparse
-import os
-import sys
-from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
-from pathlib import Path
-
-import numpy as np
-import pandas as pd
-import torch
-
-from glimpse.core.frame_store import Frames, code_of
-from glimpse.core.splits import load_parts
-from glimpse.core.tables import read_array, read_table, write_table
-from glimpse.features.augment import mirror_allowed, transforms
-from glimpse.features.backbone import load_backbone, pretrained, tune_last
-from glimpse.features.extractor import pick_device, versions, widths
-from glimpse.features.views import Look
-from glimpse.model.calibration import calibrate
-from glimpse.model.network import Network, Temporal, reader, save
-from glimpse.model.ridge import Ridge
-from glimpse.train.checkpoint import Checkpoint
-from glimpse.train.datasets import ENDLESS, Draws, FeatureReadings, FrameReadings
-from glimpse.train.loop import train_on
+from glimpse.core.stage import run_stage, stage_parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = stage_parser(__doc__)
     parser.add_argument("approach", choices=["first5", "all10"])
     approach = parser.parse_args().approach
-    s = read("seed", "candidates", "store_size", "frames", "draw", "redraw", approach, "features", "model", "train")
-    use = getattr(s, approach).use
-    use = s.frames if use == "all" else use
-    names, parts = load_parts(["train", "val"])
-    train, val = parts["train"], parts["val"]
-    torch.manual_seed(s.seed)
-    look = Look.of(s.features)
-    kept = {"kind": s.model.temporal, "hidden": s.model.hidden}
-    temporal = reader(**kept, widths=widths(look), actions=len(names), dropout=s.model.dropout)
-    trained = [{"params": list(temporal.parameters()), "lr": s.train.lr}]
-    weights, looks = pretrained(s.features.weights), s.features.looks
-    network: Network | Temporal | Ridge
-    readings: Callable[..., FrameReadings | FeatureReadings]
-    inputs: list[Path | str]
-    if s.model.tune:  # the whole network, from stored frames, each time in a look of its own
-        device, precision, workers = pick_device(), s.features.precision, os.cpu_count() or 1
-        backbones = [load_backbone(weights) for _ in range(1 if s.model.tied else use)]
-        tuned = [parameter for backbone in backbones for parameter in tune_last(backbone, s.model.tune)]
-        trained.append({"params": tuned, "lr": s.train.tune_lr})
-        network = Network(backbones, temporal, look.seen).to(device).to(memory_format=torch.channels_last)
-        change = transforms(look.size, mirror_allowed(s.features.mirror, names))
-        readings = partial(FrameReadings, Frames("data/frames"), look, change, s.seed)
-        looks, inputs = ENDLESS if looks else 0, sorted(Path("data/frames").glob("*.tar"))
-    else:  # only what reads the stored features; too small a network to gain by more than one core
-        device, precision, workers = torch.device("cpu"), "float32", 0
-        torch.set_num_threads(1)
-        network = temporal
-        shape = len(read_table("data/clips.csv", ["clip"])), 1 + looks, s.candidates, sum(widths(look))
-        readings, inputs = partial(FeatureReadings, read_array("data/features.npy", *shape)), ["data/features.npy"]
-    draws = partial(Draws, s.candidates, s.frames, use, s.draw, looks, s.redraw, s.seed)
-    sizes = f"{len(train.clips)} train clips, {len(val.clips)} val clips"
-    print(f"train-{approach}: {use} of {s.frames} frames, {sizes}, on {device.type}", flush=True)
-    loaded = [module for name, module in sorted(sys.modules.items()) if name.startswith("glimpse.")]
-    told_by = approach, s, device.type, versions(), code_of(sys.modules[__name__], *loaded)
-    inputs += ["data/clips.csv", "data/split.csv"]
-    checkpoint = Checkpoint(f"train-{approach}", f".checkpoints/{approach}.pt", inputs, *told_by)
-    best, rows, logits = train_on(
-        readings, draws, train, val, network, trained, s.train, s.seed, device, precision, workers, checkpoint
+
+    from pathlib import Path
+
+    import pandas as pd
+
+    from glimpse.core.files import write_table
+    from glimpse.core.settings import read_settings
+    from glimpse.core.splits import load_splits
+    from glimpse.features.extractor import versions
+    from glimpse.features.views import ViewConfig
+    from glimpse.model.calibration import calibrate
+    from glimpse.model.config import ModelConfig
+    from glimpse.model.model_file import TrainedModel, save_model
+    from glimpse.train.build import build_trainer, median_seconds, trained_weights
+    from glimpse.train.checkpoint import Checkpoint, training_code
+    from glimpse.train.datasets import UNLIMITED_VIEWS, FrameSampler
+
+    settings = read_settings()
+    features, model = settings.features, settings.model
+    class_names, splits = load_splits(["train", "val"])
+    train, val = splits["train"], splits["val"]
+    finetune, augmented_views = model.finetune_blocks > 0, features.augmented_views
+    sampler = FrameSampler(
+        candidates=settings.candidates,
+        frames=settings.frames,
+        num_frames=settings.num_frames(approach),
+        sampling=settings.sampling,
+        augmented_views=UNLIMITED_VIEWS if finetune and augmented_views else augmented_views,
+        resample_each_epoch=settings.resample_each_epoch,
+        seed=settings.seed,
     )
-    calibration = calibrate(logits.numpy(), val.actions)
-    state = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
-    if s.model.tune:
-        held = [below(state, f"backbones.{number}.features") for number in range(len(backbones))]
-        state = below(state, "temporal")
-    else:
-        held = [weights]
-    contents = {
-        "approach": approach,
-        "actions": names,
-        "use": use,
-        "temporal": kept,
-        "look": asdict(look),
-        "backbones": held,
-        "state": state,
-        "best": best,
-        **calibration,
-        "versions": versions(),
-    }
-    contents |= {"seed": s.seed, "candidates": s.candidates, "store_size": s.store_size, "frames": s.frames}
-    contents |= {"seconds": typical_seconds(read_table("data/clips.csv", ["seconds"]).iloc[train.rows])}
-    contents |= {"draw": s.draw, "tune": s.model.tune, "precision": s.features.precision}
-    save(f"models/{approach}/model.pt", contents)
-    write_table(f"models/{approach}/history.csv", pd.DataFrame(rows).round(6))
-    checkpoint.remove()
-    which = f"best is epoch {best['epoch']} of {len(rows)}" if len(rows) > 1 else "trained"
-    result = f"{which}, val accuracy {best['val_accuracy']:.4f}"
-    print(f"train-{approach}: {result}, temperature {calibration['temperature']:.2f}")
+    trainer = build_trainer(sampler, class_names, features, model, settings.train)
+    sizes = f"{len(train.clips)} train clips, {len(val.clips)} val clips"
+    print(
+        f"train-{approach}: {sampler.num_frames} of {sampler.frames} frames, {sizes}, on {trainer.device.type}",
+        flush=True,
+    )
+    inputs = sorted(Path("data/frames").glob("*.tar")) if finetune else [Path("data/features.npy")]
+    trainer.checkpoint = Checkpoint(
+        f"train-{approach}", f".checkpoints/{approach}.pt", [*inputs, "data/clips.csv", "data/split.csv"],
+        sampler, features, model, settings.train, trainer.device.type, versions(), training_code(),
+    )  # fmt: skip
+    result = trainer.train(train, val)
 
-
-def typical_seconds(clips: pd.DataFrame) -> float:
-    """The median length of clips, from their rows of clips.csv; 0 if none is known."""
-    length = pd.to_numeric(clips["seconds"]).median()
-    return 0.0 if np.isnan(length) else round(float(length), 3)
-
-
-def below(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """The part of a state dict under a prefix, without it."""
-    return {key.removeprefix(f"{prefix}."): value for key, value in state.items() if key.startswith(f"{prefix}.")}
+    config = ModelConfig(
+        approach=approach,
+        class_names=class_names,
+        num_frames=sampler.num_frames,
+        head=model.head,
+        hidden=model.hidden,
+        views=ViewConfig.from_settings(features),
+        finetune_blocks=model.finetune_blocks,
+        precision=features.precision,
+        seed=sampler.seed,
+        candidates=sampler.candidates,
+        frame_size=settings.frame_size,
+        frames=sampler.frames,
+        sampling=sampler.sampling,
+        clip_seconds=median_seconds(train.rows),
+        best_epoch=result.best_epoch,
+        **calibrate(result.val_logits.numpy(), val.labels),
+        versions=versions(),
+    )
+    save_model(f"models/{approach}/model.pt", TrainedModel(config, *trained_weights(trainer, features.weights)))
+    write_table(f"models/{approach}/history.csv", pd.DataFrame(result.history).round(6))
+    trainer.checkpoint.remove()
+    epochs, best = len(result.history), result.best_epoch
+    which = f"best is epoch {best['epoch']} of {epochs}" if epochs > 1 else "trained"
+    print(f"train-{approach}: {which}, val accuracy {best['val_accuracy']:.4f}, temperature {config.temperature:.2f}")
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -12,8 +12,8 @@ from pathlib import Path
 from conftest import ROOT
 
 SMALL = {
-    "candidates": 10, "store_size": 96, "features.looks": 0, "features.size": 64, "train.epochs": 20,
-    "train.average": 0.5, "demo.actors": 8, "demo.takes": 1,
+    "candidates": 10, "frame_size": 96, "features.augmented_views": 0, "features.input_size": 64, "train.epochs": 20,
+    "train.ema_decay": 0.5, "demo.actors": 8, "demo.repetitions": 1,
 }  # fmt: skip
 ALL = ["demo", "frames", "duplicates", "split", "features", "train-first5", "train-all10", "evaluate", "report"]
 

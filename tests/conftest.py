@@ -20,13 +20,19 @@ import report
 import split
 import study
 import train
-from glimpse.core.settings import changed, load
-from glimpse.features.backbone import WIDTH
+from glimpse.core.settings import load, with_overrides
+from glimpse.features.backbone import FEATURE_DIM
 
 ROOT = Path(__file__).parents[1]
 # A job in the background ignores Ctrl-C, and so would all that tests start from it, to send it Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-SMALL = {"demo.actors": 8, "demo.takes": 2, "features.looks": 1, "features.size": 128, "train.epochs": 60}
+SMALL = {
+    "demo.actors": 8,
+    "demo.repetitions": 2,
+    "features.augmented_views": 1,
+    "features.input_size": 128,
+    "train.epochs": 60,
+}
 
 
 def grey_levels(count):
@@ -49,7 +55,7 @@ def write_clip(path, levels, width=64, height=48, fps=25):
 
 def write_params(folder, **changes):
     """params.yaml in `folder`: the project's own, with changes such as {"train.epochs": 2}."""
-    (folder / "params.yaml").write_text(yaml.safe_dump(changed(load(ROOT / "params.yaml"), changes)))
+    (folder / "params.yaml").write_text(yaml.safe_dump(with_overrides(load(ROOT / "params.yaml"), changes)))
 
 
 def peak_of(command, folder):
@@ -104,8 +110,8 @@ def trained(tmp_path_factory):
 def frames_alone(trained, tmp_path_factory):
     """The small project with all10 trained on frames and nothing else, for which the demo's answers are known."""
     folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("alone") / "frames"))
-    write_params(folder, **SMALL, **{"features.change": False, "features.flow": False})
-    np.save(folder / "data/features.npy", np.load(folder / "data/features.npy")[..., :WIDTH])
+    write_params(folder, **SMALL, **{"features.rgb_diff": False, "features.flow": False})
+    np.save(folder / "data/features.npy", np.load(folder / "data/features.npy")[..., :FEATURE_DIM])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "argv", ["train.py", "all10"])

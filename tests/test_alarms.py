@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glimpse.core.splits import Part
+from glimpse.core.splits import Split
 from glimpse.evaluate import checks as alarms
 from glimpse.evaluate.intervals import accuracy_score
 
@@ -22,46 +22,48 @@ def score(right, clips):
 def part(clips, first=0):
     """A part of as many clips of each action, each a group of its own, in the rows of clips.csv from `first` on."""
     rows = np.arange(first, first + clips)
-    return Part([f"clip {row}" for row in rows], [f"group {row}" for row in rows], rows, rows % 3)
+    return Split([f"clip {row}" for row in rows], [f"group {row}" for row in rows], rows, rows % 3)
 
 
 def test_few_clips_and_few_groups():
-    assert names_of(alarms.few_clips(["a"] * 29)) == ["few clips", "few groups"]
-    assert names_of(alarms.few_clips(list("abcde") * 10)) == ["few groups"]
-    assert alarms.few_clips(list("abcdef") * 5) == []
+    assert names_of(alarms.check_sample_size(["a"] * 29)) == ["few clips", "few groups"]
+    assert names_of(alarms.check_sample_size(list("abcde") * 10)) == ["few groups"]
+    assert alarms.check_sample_size(list("abcdef") * 5) == []
 
 
 def test_unequal_actions():
-    (row,) = alarms.imbalance(np.repeat([0, 1, 2], [40, 10, 20]), NAMES)
+    (row,) = alarms.check_imbalance(np.repeat([0, 1, 2], [40, 10, 20]), NAMES)
     assert row["figure"] == 4 and "40 clips of jump and 10 of run" in row["sentence"]
-    assert alarms.imbalance(np.repeat([0, 1, 2], [30, 10, 20]), NAMES) == []
+    assert alarms.check_imbalance(np.repeat([0, 1, 2], [30, 10, 20]), NAMES) == []
 
 
 def test_answers_that_are_all_the_same():
     true = np.repeat([0, 1, 2], 10)
-    rows = alarms.collapse("all10", np.where(np.arange(30) < 4, 1, 0), true, NAMES)
+    rows = alarms.check_collapse("all10", np.where(np.arange(30) < 4, 1, 0), true, NAMES)
     assert names_of(rows) == ["collapse", "never predicted"]
     assert "answers jump to 26 of 30 clips" in rows[0]["sentence"] and rows[1]["sentence"].endswith("wave")
-    assert alarms.collapse("all10", true, true, NAMES) == []
+    assert alarms.check_collapse("all10", true, true, NAMES) == []
     mostly = np.repeat([0, 1, 2], [90, 5, 5])
-    assert alarms.collapse("all10", mostly, mostly, NAMES) == []  # the clips are so
+    assert alarms.check_collapse("all10", mostly, mostly, NAMES) == []  # the clips are so
 
 
 def test_an_action_of_few_clips_may_be_missed_by_bad_luck():
     true = np.repeat([0, 1, 2], [10, 10, 4])
-    assert alarms.collapse("all10", np.where(true == 2, 0, true), true, NAMES) == []
+    assert alarms.check_collapse("all10", np.where(true == 2, 0, true), true, NAMES) == []
 
 
 def test_learnt_by_heart_and_chosen_by_luck():
     high, low = score(98, 100), score(60, 100)
-    assert names_of(alarms.gaps("first5", high, low, low)) == ["train far above val"]
-    assert names_of(alarms.gaps("first5", high, high, low)) == ["val far above test"]
-    assert alarms.gaps("first5", high, score(90, 100), score(85, 100)) == []
-    assert alarms.gaps("first5", high, score(9, 10), score(7, 10)) == []  # so few clips can differ by chance
+    assert names_of(alarms.check_overfitting("first5", high, low, low)) == ["train far above val"]
+    assert names_of(alarms.check_overfitting("first5", high, high, low)) == ["val far above test"]
+    assert alarms.check_overfitting("first5", high, score(90, 100), score(85, 100)) == []
+    assert (
+        alarms.check_overfitting("first5", high, score(9, 10), score(7, 10)) == []
+    )  # so few clips can differ by chance
 
 
 def told_by(measure):
-    return alarms.tell_tales({"seconds": measure}, part(60), part(45, first=60), NAMES)
+    return alarms.check_metadata_leakage({"seconds": measure}, part(60), part(45, first=60), NAMES)
 
 
 def test_a_length_that_tells_the_action():
@@ -78,11 +80,11 @@ def test_a_clips_own_group_has_no_vote():
     held, asked = part(30), part(30, first=30)
     asked.groups = held.groups
     measure = np.random.default_rng(0).permutation(30).astype(float)
-    assert alarms.tell_tales({"seconds": np.tile(measure, 2)}, held, asked, NAMES) == []
+    assert alarms.check_metadata_leakage({"seconds": np.tile(measure, 2)}, held, asked, NAMES) == []
     held.groups = [f"other {group}" for group in held.groups]
-    shares = alarms.votes(measure, held.actions, np.array(held.groups), measure, np.array(asked.groups), 3)
-    assert shares[np.arange(30), held.actions].min() >= 1 / alarms.NEAREST - 1e-9  # itself has one, were it another's
-    alone = alarms.votes(measure[:1], held.actions[:1], np.array(["a"]), measure[:1], np.array(["a"]), 3)
+    shares = alarms.knn_votes(measure, held.labels, np.array(held.groups), measure, np.array(asked.groups), 3)
+    assert shares[np.arange(30), held.labels].min() >= 1 / alarms.NEIGHBOURS - 1e-9  # itself has one, were it another's
+    alone = alarms.knn_votes(measure[:1], held.labels[:1], np.array(["a"]), measure[:1], np.array(["a"]), 3)
     assert alone.tolist() == [[0, 0, 0]]
 
 

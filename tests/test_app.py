@@ -18,10 +18,10 @@ import pytest
 from conftest import ROOT, write_clip
 
 from glimpse.app import upload as trying
-from glimpse.app.security import Gate, refused
-from glimpse.core.frame_store import Stored
-from glimpse.frames.decoder import Unreadable
-from glimpse.split.labels import correct, corrections
+from glimpse.app.security import LocalOnlyMiddleware, refused
+from glimpse.core.frame_store import StoredClip
+from glimpse.frames.decoder import UnreadableClip
+from glimpse.split.labels import read_corrections, write_correction
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 LACKING = [name for name in ("gradio", "playwright") if importlib.util.find_spec(name) is None]
@@ -42,30 +42,30 @@ FOLDERS = {"a/1.avi": "a", "a/2.avi": "a", "b/1.avi": "b"}
 def test_a_correction_is_one_row_more_and_taken_back_one_less(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("clip,action\ngone/9.avi,c\n")
-    correct(path, {"a/1.avi": "b"}, FOLDERS)
-    assert correct(path, {"a/2.avi": "b", "a/1.avi": "c"}, FOLDERS)["a/1.avi"] == "c"
+    write_correction(path, {"a/1.avi": "b"}, FOLDERS)
+    assert write_correction(path, {"a/2.avi": "b", "a/1.avi": "c"}, FOLDERS)["a/1.avi"] == "c"
     assert path.read_text() == "clip,action\ngone/9.avi,c\na/1.avi,c\na/2.avi,b\n"
-    correct(path, {"a/1.avi": "a"}, FOLDERS)
-    assert corrections(path) == {"gone/9.avi": "c", "a/2.avi": "b"}
+    write_correction(path, {"a/1.avi": "a"}, FOLDERS)
+    assert read_corrections(path) == {"gone/9.avi": "c", "a/2.avi": "b"}
 
 
 def test_a_persons_own_columns_stay(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("clip,action,why\na/1.avi,b,seen twice\n")
-    correct(path, {"a/2.avi": "b"}, FOLDERS)
+    write_correction(path, {"a/2.avi": "b"}, FOLDERS)
     assert path.read_text() == "clip,action,why\na/1.avi,b,seen twice\na/2.avi,b,\n"
 
 
 @pytest.mark.parametrize("wanted", [{"a/9.avi": "b"}, {"a/1.avi": "=cmd"}, {"../../x": "a"}])
 def test_only_clips_and_actions_of_the_data_set_are_written(tmp_path, wanted):
     with pytest.raises(ValueError, match="of the data set"):
-        correct(tmp_path / "labels.csv", wanted, FOLDERS)
+        write_correction(tmp_path / "labels.csv", wanted, FOLDERS)
     assert not (tmp_path / "labels.csv").exists()
 
 
 def test_a_clip_beyond_a_limit_gets_its_sentence(tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "clip.avi", range(20, 220, 2))  # 100 frames, 4 s
-    assert isinstance(trying.read(clip, 20, 176), trying.Tried)
+    assert isinstance(trying.read(clip, 20, 176), trying.UploadedClip)
     for name, most, words in (
         ("SECONDS", 3, "too long: 4 s, at most 3 s"),
         ("WIDEST", 60, "too large: 64x48 pixels"),
@@ -74,7 +74,7 @@ def test_a_clip_beyond_a_limit_gets_its_sentence(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(trying, name, most)
             reason = trying.read(clip, 20, 176)
-            assert isinstance(reason, Unreadable) and words in str(reason)
+            assert isinstance(reason, UnreadableClip) and words in str(reason)
 
 
 def test_what_the_page_plays_is_a_webm_of_the_whole_clip(tmp_path):
@@ -82,7 +82,9 @@ def test_what_the_page_plays_is_a_webm_of_the_whole_clip(tmp_path):
     (tmp_path / "played.webm").write_bytes(clip.played)
     again = trying.read(tmp_path / "played.webm", 20, 176)
     assert (
-        clip.played.startswith(b"\x1aE\xdf\xa3") and abs(again.frames - 100) <= 1 and isinstance(again.stored, Stored)
+        clip.played.startswith(b"\x1aE\xdf\xa3")
+        and abs(again.frames - 100) <= 1
+        and isinstance(again.stored, StoredClip)
     )
 
 
@@ -92,7 +94,7 @@ def test_a_clip_that_cannot_be_played_is_answered_all_the_same(tmp_path, monkeyp
 
     monkeypatch.setattr(trying, "_make_playable", full)
     tried = trying.read(write_clip(tmp_path / "clip.avi", range(20, 220, 2)), 20, 176)
-    assert isinstance(tried, trying.Tried) and tried.played == b""
+    assert isinstance(tried, trying.UploadedClip) and tried.played == b""
 
 
 def asked_for(path, method="GET", **headers):
@@ -126,7 +128,7 @@ def test_a_request_that_is_too_large_or_names_no_host_ends_there():
 
     for host in (b"localhost", b"["):
         scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": [(b"host", host)]}
-        asyncio.run(Gate(app, 1000)(scope, receive, send))
+        asyncio.run(LocalOnlyMiddleware(app, 1000)(scope, receive, send))
     assert sum(taken) == 1000 and [message.get("status") for message in sent] == [403, None]
 
 
@@ -324,7 +326,7 @@ class TestHarm:
     def test_a_path_in_place_of_an_upload_is_not_opened(self, served):
         folder, address = served
         config = json.loads(answer_of(address, "/config")[1])
-        asks = next(one for one in config["dependencies"] if one["targets"][0][1] == "upload")
+        asks = next(one for one in config.dependencies if one["targets"][0][1] == "upload")
         clip = next((folder / "data/demo").rglob("*.avi"))
         for path, opened in ((uploaded(address, clip.name, clip.read_bytes()), True), (str(clip), False)):
             session = f"harm-{opened}"

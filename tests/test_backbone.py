@@ -13,8 +13,16 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 
 from glimpse.features import backbone as module
-from glimpse.features.backbone import BLOCKS, WIDTH, fold, load_backbone, packaged_weights, pretrained, tune_last
-from glimpse.features.extractor import frozen
+from glimpse.features.backbone import (
+    FEATURE_DIM,
+    NUM_BLOCKS,
+    fuse_conv_bn,
+    load_backbone,
+    packaged_weights,
+    pretrained_weights,
+    unfreeze_last,
+)
+from glimpse.features.extractor import frozen_extractor
 
 CPU = torch.device("cpu")
 
@@ -38,7 +46,7 @@ def test_all_312_packaged_weights_are_torchvisions(pictures, backbone):
     with torch.inference_mode():
         expected = own((pixels - mean[:, None, None]) / std[:, None, None]).mean((2, 3))
         found = backbone(torch.from_numpy(pictures))
-    assert found.shape == (3, WIDTH)
+    assert found.shape == (3, FEATURE_DIM)
     assert torch.allclose(found, expected, atol=1e-4)
 
 
@@ -89,7 +97,7 @@ def test_packaged_weights_that_are_missing_or_others_are_one_line(monkeypatch, m
 def test_folding_the_batch_norms_changes_nothing(backbone, pictures):
     with torch.inference_mode():
         expected = backbone(torch.from_numpy(pictures))
-        folded = fold(load_backbone(packaged_weights()))
+        folded = fuse_conv_bn(load_backbone(packaged_weights()))
         assert not [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
         assert torch.allclose(folded(torch.from_numpy(pictures)), expected, atol=1e-4)
 
@@ -98,8 +106,8 @@ def test_folding_the_batch_norms_changes_nothing(backbone, pictures):
 def test_the_engine_that_runs_it_agrees_with_pytorch(backbone, pictures, precision, tolerance):
     with torch.inference_mode():
         expected = backbone(torch.from_numpy(pictures)).numpy()
-    found = frozen(backbone, CPU, precision)(pictures)
-    assert found.dtype == np.float16 and found.shape == (3, WIDTH)
+    found = frozen_extractor(backbone, CPU, precision)(pictures)
+    assert found.dtype == np.float16 and found.shape == (3, FEATURE_DIM)
     assert abs(found - expected).max() < tolerance
 
 
@@ -112,27 +120,27 @@ def test_nothing_is_reported_home(tmp_path):
 
 
 def test_a_frames_features_do_not_depend_on_the_frames_beside_it(backbone, pictures):
-    run = frozen(backbone, CPU, "float32")
+    run = frozen_extractor(backbone, CPU, "float32")
     assert np.array_equal(run(pictures), np.concatenate([run(pictures[n : n + 1]) for n in range(3)]))
 
 
-@pytest.mark.parametrize("blocks", [1, 3, BLOCKS])
+@pytest.mark.parametrize("blocks", [1, 3, NUM_BLOCKS])
 def test_tuning_trains_the_last_blocks_and_never_the_statistics(backbone, pictures, blocks):
     tuned = load_backbone(packaged_weights())
     before = {key: value.clone() for key, value in tuned.state_dict().items()}
-    optimizer = torch.optim.SGD(tune_last(tuned, blocks), lr=0.1)
+    optimizer = torch.optim.SGD(unfreeze_last(tuned, blocks), lr=0.1)
     tuned.train()
     tuned(torch.from_numpy(pictures)).square().sum().backward()
     optimizer.step()
     changed = {key for key, value in tuned.state_dict().items() if not torch.equal(value, before[key])}
     assert not [key for key in changed if "running" in key or "num_batches" in key]
-    assert {int(key.split(".")[1]) for key in changed} == set(range(BLOCKS - blocks, BLOCKS))
+    assert {int(key.split(".")[1]) for key in changed} == set(range(NUM_BLOCKS - blocks, NUM_BLOCKS))
 
 
 def test_random_weights_are_always_the_same_and_disturb_no_other_draw():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    one, same = pretrained("none"), pretrained("none")
+    one, same = pretrained_weights("none"), pretrained_weights("none")
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(one["0.0.weight"], same["0.0.weight"])

@@ -10,11 +10,11 @@ import torch
 from scipy.special import softmax
 from test_evaluate import run_predict
 
-from glimpse.evaluate.reliability import calibration_error, reliability, selective
-from glimpse.inference.confidence import threshold
+from glimpse.evaluate.reliability import accuracy_coverage, calibration_error, reliability_bins
+from glimpse.inference.confidence import confidence_threshold
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.model import network as model
-from glimpse.model.calibration import calibrate, fit_temperature, tempered
+from glimpse.model.calibration import apply_temperature, calibrate, fit_temperature
 
 
 def made_up(clips, temperature, seed=0):
@@ -40,21 +40,21 @@ def test_a_val_part_without_mistakes_does_not_make_certain():
 def test_the_calibration_error_of_over_confident_beliefs_falls():
     (logits, actions), (others, true) = made_up(300, 3), made_up(300, 3, seed=1)
     before = softmax(others, axis=1)
-    after = tempered(before, fit_temperature(logits, actions))
+    after = apply_temperature(before, fit_temperature(logits, actions))
     assert calibration_error(before, true) > 0.15 > 0.1 > calibration_error(after, true)
     assert (before.argmax(1) == after.argmax(1)).all()  # no answer changes
 
 
 def test_tempering_back_gives_the_first_beliefs():
     beliefs = softmax(made_up(50, 1)[0], axis=1)
-    assert np.allclose(tempered(tempered(beliefs, 2.5), 1 / 2.5), beliefs)
-    assert np.isfinite(tempered(np.array([[1.0, 0.0]]), 0.05)).all()
+    assert np.allclose(apply_temperature(apply_temperature(beliefs, 2.5), 1 / 2.5), beliefs)
+    assert np.isfinite(apply_temperature(np.array([[1.0, 0.0]]), 0.05)).all()
 
 
 def test_the_calibration_error_is_the_distance_of_confidence_and_accuracy_by_bin():
     beliefs, actions = np.array([[0.85, 0.15]] * 4 + [[0.45, 0.55]] * 4), np.array([0, 0, 0, 1, 1, 1, 0, 0])
     assert calibration_error(beliefs, actions) == pytest.approx((0.10 + 0.05) / 2, abs=1e-6)
-    bins = reliability(beliefs, actions)
+    bins = reliability_bins(beliefs, actions)
     assert bins[["low", "clips", "confidence", "accuracy"]].to_numpy().tolist() == pytest.approx(
         np.array([[0.5, 4, 0.55, 0.5], [0.8, 4, 0.85, 0.75]])
     )
@@ -67,7 +67,7 @@ def test_answers_above_the_threshold_are_wrong_no_more_often_than_stated(error):
     for _ in range(400):
         confidence = rng.uniform(0.2, 1, (2, 60))
         right = rng.random((2, 60)) < confidence
-        kept = confidence[1] >= threshold(confidence[0], right[0], error)
+        kept = confidence[1] >= confidence_threshold(confidence[0], right[0], error)
         wrong.append(np.mean(~right[1][kept]) if kept.any() else 0.0)
         answered.append(kept.mean())
     assert np.mean(wrong) <= error + 2.6 * np.std(wrong) / 20
@@ -78,25 +78,27 @@ def test_a_stricter_error_never_lowers_the_threshold():
     rng = np.random.default_rng(1)
     confidence = rng.random(80).round(1)  # many are equal
     right = rng.random(80) < confidence
-    limits = [threshold(confidence, right, error) for error in np.linspace(0.01, 0.99, 50)]
+    limits = [confidence_threshold(confidence, right, error) for error in np.linspace(0.01, 0.99, 50)]
     assert limits == sorted(limits, reverse=True) and limits[0] == math.inf and limits[-1] <= 0.1
 
 
 def test_equally_confident_clips_are_kept_together():
     confidence, right = np.full(20, 0.9), np.arange(20) >= 10
-    assert threshold(confidence, right, 0.4) == math.inf and threshold(confidence, right, 0.6) == 0.9
+    assert (
+        confidence_threshold(confidence, right, 0.4) == math.inf and confidence_threshold(confidence, right, 0.6) == 0.9
+    )
 
 
 def test_too_few_val_clips_to_show_an_error_rate_mean_no_answer():
-    assert threshold([0.9] * 5, [True] * 5, 0.1) == math.inf
-    assert threshold([0.9] * 9, [True] * 9, 0.1) == 0.9
-    assert threshold([], [], 0.5) == math.inf
+    assert confidence_threshold([0.9] * 5, [True] * 5, 0.1) == math.inf
+    assert confidence_threshold([0.9] * 9, [True] * 9, 0.1) == 0.9
+    assert confidence_threshold([], [], 0.5) == math.inf
 
 
 def test_the_curve_of_answering_less_ends_at_the_accuracy():
     logits, actions = made_up(90, 1)
     beliefs = softmax(logits, axis=1)
-    curve = selective(beliefs, actions)
+    curve = accuracy_coverage(beliefs, actions)
     assert len(curve) == 20 and curve["answered"].is_monotonic_increasing and curve["answered"].iloc[-1] == 1
     assert curve["accuracy"].iloc[-1] == pytest.approx((beliefs.argmax(1) == actions).mean())
     assert curve["accuracy"].iloc[4] > curve["accuracy"].iloc[-1]
@@ -111,7 +113,7 @@ def test_the_model_keeps_val_so_that_any_error_can_be_asked_for(trained):
     assert len(val["confidence"]) == len(val["right"]) == 20
     assert np.mean(val["right"]) == pytest.approx(kept["best"]["val_accuracy"], abs=1e-6)
     recognizer = TorchRecognizer(trained / "models/all10/model.pt")
-    assert recognizer.threshold(0.5) == threshold(val["confidence"], val["right"], 0.5)
+    assert recognizer.threshold(0.5) == confidence_threshold(val["confidence"], val["right"], 0.5)
     logits = torch.tensor([[1.0, 2.0, 0.0, 0.0, 0.0]])
     expected = torch.softmax(logits / kept["temperature"], 1).numpy()
     assert np.allclose(recognizer._probabilities(logits), expected)

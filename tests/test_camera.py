@@ -13,14 +13,14 @@ from watchers import Blank, Slow
 
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.predict import live
-from glimpse.predict.camera import Camera, Rate
+from glimpse.predict.camera import Camera, FpsCounter
 from glimpse.predict.stream import Stream
 
 
 def test_a_slow_model_skips_frames_never_lags_and_is_right_at_the_end(trained):
     recognizer = Slow(TorchRecognizer(trained / "models/all10/model.pt"), 0.3)
     clip = sorted((trained / "data/demo/wave").iterdir())[0]
-    camera, stream, ages, came = Camera(str(clip)), Stream(recognizer, recognizer.kept["seconds"]), [], []
+    camera, stream, ages, came = Camera(str(clip)), Stream(recognizer, recognizer.config.clip_seconds), [], []
 
     def show(newest, rates):
         ages.append(camera.now - newest.time)
@@ -29,7 +29,7 @@ def test_a_slow_model_skips_frames_never_lags_and_is_right_at_the_end(trained):
     live.watch(camera, stream, show)
     assert max(ages[:-1]) < recognizer.longest + 2 / 24 + 0.1, ages  # no frame comes after the last, which waits
     assert recognizer.steps <= 8 and max(np.diff(came)) > 4 / 24  # the clip lasts 2 s
-    assert recognizer.actions[stream.now.probabilities.argmax()] == "wave"
+    assert recognizer.class_names[stream.now.probabilities.argmax()] == "wave"
 
 
 def test_a_file_is_played_at_its_own_rate(tmp_path):
@@ -94,7 +94,7 @@ def test_no_camera_there_is_one_line(trained, monkeypatch, capfd):
 
 
 def test_rates_are_of_late():
-    rate = Rate()
+    rate = FpsCounter()
     assert float(rate) == 0
     rate._times.extend(number / 50 for number in range(100))
     assert float(rate) == pytest.approx(50)

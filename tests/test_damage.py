@@ -248,5 +248,5 @@ def test_a_cache_entry_is_whole_or_none(tmp_path, length):
 
 
 def test_what_is_remembered_is_empty_too(tmp_path):
-    files.remember(tmp_path / "nothing", b"")
-    assert files.remembered(tmp_path / "nothing") == b"" and os.stat(tmp_path / "nothing").st_size == 32
+    files.cache_write(tmp_path / "nothing", b"")
+    assert files.cache_read(tmp_path / "nothing") == b"" and os.stat(tmp_path / "nothing").st_size == 32

@@ -83,7 +83,7 @@ def test_a_disk_that_takes_no_clip_is_one_line(tmp_path):
 def test_ceilings_follow_from_which_actions_look_alike():
     assert demo.CEILINGS == {"middle_frame": 0.6, "first5": 0.8, "shuffled": 0.8, "all10": 1.0}
     for shown, ceiling in demo.CEILINGS.items():
-        alike = [set(pair) for pair in demo.ALIKE[shown]]
+        alike = [set(pair) for pair in demo.AMBIGUOUS[shown]]
         classes = {frozenset(next((p for p in alike if action in p), {action})) for action in figure.ACTIONS}
         assert ceiling == len(classes) / len(figure.ACTIONS)  # one right guess per class of look-alikes
 

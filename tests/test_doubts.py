@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import doubts
-from glimpse.split.labels import correct
+from glimpse.split.labels import write_correction
 
 
 def answered(chances):
@@ -28,7 +28,7 @@ def test_the_least_likely_label_comes_first_with_what_is_likelier():
         ("g4/fine", "b", {"a": 0.1, "b": 0.9}), ("g4/fine", "b", {"a": 0.1, "b": 0.9}),
     ])  # fmt: skip
     seen = table.assign(part="val", **{"p(a)": 1 - table["p(a)"], "p(b)": 1 - table["p(b)"]})
-    found = doubts.doubts(pd.concat([table, seen], ignore_index=True))
+    found = doubts.find_label_issues(pd.concat([table, seen], ignore_index=True))
     assert found["clip"].tolist() == ["g2/wrong", "g3/torn", "g1/sure", "g4/fine"]
     wrong, torn = found.iloc[0], found.iloc[1]
     assert (wrong["suggested"], wrong["mislabelled"], wrong["agreement"]) == ("b", "yes", 1)
@@ -44,7 +44,7 @@ def test_of_labels_flipped_on_purpose_most_stand_in_the_first_tenth(copied, stag
     names = sorted(set(folders.values()))
     flipped = rng.sample(sorted(folders), round(0.05 * len(folders)))
     wrong = {clip: rng.choice([name for name in names if name != folders[clip]]) for clip in flipped}
-    correct(folder / "data/labels.csv", wrong, folders)
+    write_correction(folder / "data/labels.csv", wrong, folders)
     stage(folder, "split")
     with monkeypatch.context() as patch:
         patch.chdir(folder)

@@ -13,13 +13,13 @@ from conftest import write_clip
 import evaluate
 import picture
 import predict
-from evaluate import scores
+from evaluate import accuracy_and_recall
 from glimpse.model import network as model
 
 
 def test_accuracy_and_recall_are_worked_out_per_clip_and_per_action():
     probabilities = np.eye(3)[[0, 0, 0, 1, 2, 2]].astype(np.float32)
-    found = scores(probabilities, np.array([0, 0, 1, 1, 1, 2]))
+    found = accuracy_and_recall(probabilities, np.array([0, 0, 1, 1, 1, 2]))
     assert found["accuracy"] == pytest.approx(4 / 6)
     assert found["recall"] == pytest.approx((2 / 2 + 1 / 3 + 1 / 1) / 3)
 

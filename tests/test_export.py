@@ -17,10 +17,10 @@ import torch
 from conftest import ROOT
 
 import export
-from glimpse.core.frame_store import Frames
-from glimpse.features.backbone import MEAN, STD, pretrained
-from glimpse.features.flow_histograms import MOVED
-from glimpse.features.views import clean_look
+from glimpse.core.frame_store import FrameStore
+from glimpse.features.backbone import MEAN, STD, pretrained_weights
+from glimpse.features.flow_histograms import FLOW_DIM
+from glimpse.features.views import clean_views
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.model import network as model
 from glimpse.predict.onnx_recognizer import OnnxRecognizer
@@ -44,16 +44,16 @@ def exported(trained, tmp_path_factory):
 def test_the_exported_model_says_what_pytorch_says(trained, exported):
     """All of the small project's clips, the last frames alone as well, and several clips at once."""
     ours, theirs = TorchRecognizer(trained / "models/all10/model.pt"), OnnxRecognizer(exported / "model.onnx")
-    clips, frames = pd.read_csv(trained / "data/clips.csv")["clip"], Frames(trained / "data/frames")
+    clips, frames = pd.read_csv(trained / "data/clips.csv")["clip"], FrameStore(trained / "data/frames")
     assert export.compare(ours, theirs, list(clips), frames).startswith(f"{len(clips)} test clips")
-    looks = [clean_look(frames.stored(clip), ours.look, ours.positions(clip)) for clip in clips[:3]]
+    looks = [clean_views(frames.load(clip), ours.views, ours.positions(clip)) for clip in clips[:3]]
     together = theirs.session.run(None, {"looks": np.stack(looks)})[0]
     for one, said in zip(looks, together, strict=True):
-        assert np.allclose(ours.believe_looks(one), said, atol=1e-4)
-    carried = np.zeros((2, theirs.memory), np.float32)
+        assert np.allclose(ours.predict_views(one), said, atol=1e-4)
+    carried = np.zeros((2, theirs.state_size), np.float32)
     both, after = theirs.step(looks[0][0], carried)
     assert both.shape == (2, 5) and after.shape == carried.shape and np.allclose(both[0], together[0, 0], atol=1e-4)
-    assert theirs.kept == {name: value for name, value in ours.kept.items() if name not in ("backbones", "state")}
+    assert theirs.config == {name: value for name, value in ours.config.items() if name not in ("backbones", "state")}
 
 
 @pytest.mark.slow
@@ -63,7 +63,7 @@ def test_a_model_that_answers_otherwise_is_refused(trained, exported, tmp_path):
     contents.pop("format")
     contents["temperature"] *= 2
     model.save(tmp_path / "model.pt", contents)
-    clip, frames = pd.read_csv(trained / "data/clips.csv")["clip"][0], Frames(trained / "data/frames")
+    clip, frames = pd.read_csv(trained / "data/clips.csv")["clip"][0], FrameStore(trained / "data/frames")
     with pytest.raises(SystemExit, match="differs from PyTorch by 0"):
         export.compare(TorchRecognizer(tmp_path / "model.pt"), OnnxRecognizer(exported / "model.onnx"), [clip], frames)
 
@@ -88,8 +88,8 @@ def test_every_reader_and_tuned_and_untied_backbones_are_exported(trained, tmp_p
     torch.manual_seed(0)
     tied, flow = kind == "gru", kind != "ridge"
     contents["look"] |= {"flow": flow}
-    temporal = model.reader(kind, [1280, 1280, *[MOVED] * flow], 8, 5)
-    backbones = [pretrained("none") | {"0.0.weight": torch.randn(32, 3, 3, 3)} for _ in range(1 if tied else 3)]
+    temporal = model.build_head(kind, [1280, 1280, *[FLOW_DIM] * flow], 8, 5)
+    backbones = [pretrained_weights("none") | {"0.0.weight": torch.randn(32, 3, 3, 3)} for _ in range(1 if tied else 3)]
     contents |= {"temporal": {"kind": kind, "hidden": 8}, "state": temporal.state_dict(), "tune": 1, "use": 3}
     model.save(tmp_path / "model.pt", contents | {"backbones": backbones})
     ours = TorchRecognizer(tmp_path / "model.pt")
@@ -98,8 +98,8 @@ def test_every_reader_and_tuned_and_untied_backbones_are_exported(trained, tmp_p
         OnnxRecognizer(tmp_path / "model.onnx"),
         np.random.default_rng(0).integers(0, 255, (3, 2 + flow, 128, 128, 3)),
     )
-    whole, carried = ours.believe_looks(looks.astype(np.uint8)), np.zeros((1, ours.memory), np.float32)
-    assert np.allclose(theirs.believe_looks(looks.astype(np.uint8)), whole, atol=1e-4)
+    whole, carried = ours.predict_views(looks.astype(np.uint8)), np.zeros((1, ours.state_size), np.float32)
+    assert np.allclose(theirs.predict_views(looks.astype(np.uint8)), whole, atol=1e-4)
     also = carried
     for look, said in zip(looks.astype(np.uint8), whole, strict=True):
         one, carried = ours.step(look, carried)

@@ -5,14 +5,14 @@ import os
 import pandas as pd
 import pytest
 
-from glimpse.core.files import whole, whole_folder
-from glimpse.core.tables import read_table, write_table
+from glimpse.core.files import atomic_folder, atomic_write
+from glimpse.core.files import read_table, write_table
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), whole(path) as file:
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as file:
         file.write("half of the ne")
         raise ZeroDivisionError
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["table.csv"]
@@ -22,7 +22,7 @@ def test_what_killed_processes_left_beside_a_file_goes_when_it_is_written(tmp_pa
     nobody, somebody = 2**31 - 1, os.getppid()
     for name in (f".t.csv.{nobody}.part", f".t.csv.{somebody}.part", f".other.csv.{nobody}.part"):
         (tmp_path / name).write_text("half of")
-    with whole(tmp_path / "t.csv") as file:
+    with atomic_write(tmp_path / "t.csv") as file:
         file.write("new")
     assert set(os.listdir(tmp_path)) == {"t.csv", f".t.csv.{somebody}.part", f".other.csv.{nobody}.part"}
 
@@ -32,13 +32,13 @@ def test_a_folder_is_new_or_stays_as_it_was_and_nothing_is_left_beside_it(tmp_pa
     for left in (folder, killed):
         left.mkdir()
         (left / "old.tar").write_text("")
-    with pytest.raises(ZeroDivisionError), whole_folder(folder) as made:
+    with pytest.raises(ZeroDivisionError), atomic_folder(folder) as made:
         (made / "0.tar").write_text("")
         raise ZeroDivisionError
     assert os.listdir(tmp_path) == ["frames"] and os.listdir(folder) == ["old.tar"]
     killed.mkdir()
     (killed / "old.tar").write_text("")
-    with whole_folder(folder) as made:
+    with atomic_folder(folder) as made:
         (made / "0.tar").write_text("")
         assert os.listdir(folder) == ["old.tar"]
     assert os.listdir(tmp_path) == ["frames"] and os.listdir(folder) == ["0.tar"]
@@ -49,14 +49,14 @@ def test_a_read_only_link_into_a_cache_is_replaced_and_never_written_into(tmp_pa
     cached.write_text("cached")
     cached.chmod(0o444)
     path.symlink_to(cached)
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write("new")
     assert cached.read_text() == "cached" and path.read_text() == "new" and not path.is_symlink()
 
 
 def test_a_place_that_cant_be_written_is_one_line_that_names_it(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SystemExit, match="could not be written") as stop, whole(tmp_path / "file/table.csv"):
+    with pytest.raises(SystemExit, match="could not be written") as stop, atomic_write(tmp_path / "file/table.csv"):
         pass
     assert "\n" not in str(stop.value)
 

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from glimpse.core.frame_store import Stored, to_jpeg
-from glimpse.features.augment import augmented_look, transforms
-from glimpse.features.backbone import load_backbone, pretrained
-from glimpse.features.extractor import frozen, seen, widths
-from glimpse.features.flow import REST, STEP, flow_of
-from glimpse.features.flow_histograms import CELLS, DIRECTIONS, MOVED, movement
-from glimpse.features.views import STILL, Look, clean_look, pictures_of
-from glimpse.frames.decoder import difference
-from glimpse.model.network import Network, reader
+from glimpse.core.frame_store import StoredClip, to_jpeg
+from glimpse.features.augment import augmented_views, build_transforms
+from glimpse.features.backbone import load_backbone, pretrained_weights
+from glimpse.features.extractor import extract_features, feature_dims, frozen_extractor
+from glimpse.features.flow import FLOW_SCALE, ZERO_FLOW, compute_flow
+from glimpse.features.flow_histograms import CELLS, DIRECTIONS, FLOW_DIM, flow_histograms
+from glimpse.features.views import MID_GREY, ViewConfig, clean_views, prepare_frames
+from glimpse.frames.decoder import frame_difference
+from glimpse.model.network import VideoNetwork, build_head
 
 
 def scene(height=120, width=160, seed=0):
@@ -36,7 +36,7 @@ def pair(right, down, shift=(0, 0)):
 
 def inner(picture):
     """Pixels of movement to the right and down, the median of where the square has been all the time."""
-    return (np.median(picture[52:68, 72:88, 2:0:-1].reshape(-1, 2).astype(float), 0) - REST) / STEP
+    return (np.median(picture[52:68, 72:88, 2:0:-1].reshape(-1, 2).astype(float), 0) - ZERO_FLOW) / FLOW_SCALE
 
 
 @pytest.mark.parametrize("kind", ["mean", "ridge"])
@@ -44,17 +44,20 @@ def inner(picture):
 def test_a_network_with_flow_says_what_its_parts_say(kind, backbones):
     """Also where there are more backbones than frames; and the same frame by frame."""
     look, looks = (
-        Look(64, follow=False, change=True, flow=True),
+        ViewConfig(64, follow=False, change=True, flow=True),
         np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64, 3)),
     )
     torch.manual_seed(0)
-    read, parts = reader(kind, widths(look), 8, 4).eval(), [load_backbone(pretrained("none")) for _ in range(backbones)]
-    network, looks = Network(parts[: max(1, backbones - 1)], read, look.seen).eval(), looks.astype(np.uint8)
-    run = frozen(parts[0], torch.device("cpu"), "float32")
-    expected = read(torch.from_numpy(seen(run, looks, look).astype(np.float32))[None])[0]
+    read, parts = (
+        build_head(kind, feature_dims(look), 8, 4).eval(),
+        [load_backbone(pretrained_weights("none")) for _ in range(backbones)],
+    )
+    network, looks = VideoNetwork(parts[: max(1, backbones - 1)], read, look.num_images).eval(), looks.astype(np.uint8)
+    run = frozen_extractor(parts[0], torch.device("cpu"), "float32")
+    expected = read(torch.from_numpy(extract_features(run, looks, look).astype(np.float32))[None])[0]
     with torch.inference_mode():
         assert torch.allclose(network(torch.from_numpy(looks)[None])[0], expected, atol=5e-3)
-        carried = torch.zeros(1, network.memory)
+        carried = torch.zeros(1, network.state_size)
         for frame, said in zip(torch.from_numpy(looks), expected, strict=True):
             logits, carried = network.step(frame, carried)
             assert torch.allclose(logits[0], said, atol=5e-3)
@@ -63,17 +66,17 @@ def test_a_network_with_flow_says_what_its_parts_say(kind, backbones):
 @pytest.mark.parametrize("moves", [(4, 0), (-4, 0), (0, 3), (0, -3), (3, -2)])
 @pytest.mark.parametrize("shift", [(0, 0), (5, 2)])
 def test_flow_is_what_moved_beyond_the_camera(moves, shift):
-    picture = flow_of(*pair(*moves, shift))
-    assert picture.shape == (120, 160, 3) and picture.dtype == np.uint8 and (picture[..., 0] == REST).all()
+    picture = compute_flow(*pair(*moves, shift))
+    assert picture.shape == (120, 160, 3) and picture.dtype == np.uint8 and (picture[..., 0] == ZERO_FLOW).all()
     assert abs(inner(picture) - moves).max() < 0.75
-    corner = (picture[8:30, 8:40, 1:].astype(float) - REST) / STEP  # ground, which only the camera moved
+    corner = (picture[8:30, 8:40, 1:].astype(float) - ZERO_FLOW) / FLOW_SCALE  # ground, which only the camera moved
     assert np.abs(np.median(corner, (0, 1))).max() < 0.5
 
 
 def test_where_nothing_moves_there_is_no_flow():
-    assert (flow_of(scene(), scene()) == REST).all()
+    assert (compute_flow(scene(), scene()) == ZERO_FLOW).all()
     flat = np.full((32, 32, 3), 90, np.uint8)
-    assert (flow_of(flat, flat) == REST).all()
+    assert (compute_flow(flat, flat) == ZERO_FLOW).all()
 
 
 def test_flow_is_the_same_on_any_number_of_threads():
@@ -82,7 +85,7 @@ def test_flow_is_the_same_on_any_number_of_threads():
     try:
         for threads in (1, 2, 3, 8):
             cv2.setNumThreads(threads)
-            found.add(flow_of(*pair(4, 3, (2, 1))).tobytes())
+            found.add(compute_flow(*pair(4, 3, (2, 1))).tobytes())
     finally:
         cv2.setNumThreads(before)
     assert len(found) == 1
@@ -91,27 +94,27 @@ def test_flow_is_the_same_on_any_number_of_threads():
 def stored(right, down):
     """One candidate, stored as `frames` stores it."""
     before, frame = pair(right, down)
-    return Stored([to_jpeg(frame)], [to_jpeg(difference(frame, before))])
+    return StoredClip([to_jpeg(frame)], [to_jpeg(frame_difference(frame, before))])
 
 
 def test_flow_is_the_last_view_and_is_told_from_what_is_stored():
-    look = Look(120, follow=False, change=True, flow=True)
-    frame, change, flow = clean_look(stored(4, -3), look)[0]
-    assert look.views == 3 and look.seen == 2
-    alone, seen = clean_look(stored(4, -3), Look(120, follow=False, change=False, flow=True))[0]
-    assert np.array_equal(alone, frame) and np.array_equal(seen, flow)
-    middle = (np.median(flow[52:68, 52:68, :2].reshape(-1, 2).astype(float), 0) - REST) / STEP
+    look = ViewConfig(120, follow=False, change=True, flow=True)
+    frame, change, flow = clean_views(stored(4, -3), look)[0]
+    assert look.num_views == 3 and look.num_images == 2
+    alone, extract_features = clean_views(stored(4, -3), ViewConfig(120, follow=False, change=False, flow=True))[0]
+    assert np.array_equal(alone, frame) and np.array_equal(extract_features, flow)
+    middle = (np.median(flow[52:68, 52:68, :2].reshape(-1, 2).astype(float), 0) - ZERO_FLOW) / FLOW_SCALE
     assert abs(middle - (4, -3)).max() < 1
-    assert abs(float(np.median(change[:10])) - STILL) <= 1
+    assert abs(float(np.median(change[:10])) - MID_GREY) <= 1
 
 
 def test_mirrored_what_moved_to_the_right_moves_to_the_left():
-    look = Look(64, follow=False, change=False, flow=True)
-    pictures = pictures_of(stored(5, 3), look)
+    look = ViewConfig(64, follow=False, change=False, flow=True)
+    pictures = prepare_frames(stored(5, 3), look)
     sides, downs = [], []
     for number in range(30):
-        flow = augmented_look(pictures, look, transforms(64, mirror=True), 0, "clip", number)[0, 1]
-        moved = flow[..., :2].reshape(-1, 2).astype(float) - REST
+        flow = augmented_views(pictures, look, build_transforms(64, mirror=True), 0, "clip", number)[0, 1]
+        moved = flow[..., :2].reshape(-1, 2).astype(float) - ZERO_FLOW
         sides.append(np.sign(moved[np.abs(moved[:, 0]).argmax(), 0]))
         downs.append(np.sign(moved[np.abs(moved[:, 1]).argmax(), 1]))
     assert 5 <= sides.count(1) <= 25 and sides.count(1) + sides.count(-1) == 30
@@ -120,16 +123,18 @@ def test_mirrored_what_moved_to_the_right_moves_to_the_left():
 
 def shown(cells):
     """A picture of flow with movement in some cells: {(row, column): (pixels to the right, pixels down)}."""
-    picture = np.full((1, 64, 64, 3), REST, np.uint8)
+    picture = np.full((1, 64, 64, 3), ZERO_FLOW, np.uint8)
     for (row, column), moves in cells.items():
-        picture[0, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16, :2] = REST + STEP * np.array(moves)
+        picture[0, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16, :2] = ZERO_FLOW + FLOW_SCALE * np.array(
+            moves
+        )
     return torch.from_numpy(picture)
 
 
 @pytest.mark.parametrize(("moves", "direction"), [((2, 0), 0), ((0, 2), 2), ((-2, 0), 4), ((0, -2), 6), ((2, 2), 1)])
 def test_movement_tells_where_how_much_moves_in_which_direction(moves, direction):
-    numbers = movement(shown({(1, 3): moves}))
-    assert numbers.shape == (1, MOVED)
+    numbers = flow_histograms(shown({(1, 3): moves}))
+    assert numbers.shape == (1, FLOW_DIM)
     amounts = numbers[0, : DIRECTIONS * CELLS**2].reshape(DIRECTIONS, CELLS, CELLS) ** 2
     assert amounts[:, 1, 3].argmax() == direction and amounts[direction, 1, 3] == pytest.approx(
         np.hypot(*moves), abs=0.01
@@ -140,13 +145,13 @@ def test_movement_tells_where_how_much_moves_in_which_direction(moves, direction
 def test_movement_is_the_same_in_mixed_precision():
     pictures = torch.randint(0, 256, (2, 40, 40, 3), dtype=torch.uint8)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = movement(pictures)
-    assert torch.equal(mixed, movement(pictures)) and mixed.dtype == torch.float32
+        mixed = flow_histograms(pictures)
+    assert torch.equal(mixed, flow_histograms(pictures)) and mixed.dtype == torch.float32
 
 
 def test_movement_tells_the_edges_of_what_moves():
-    whole = movement(shown({(row, column): (2, 0) for row in range(4) for column in range(4)}))[0, 128:]
-    part = movement(shown({(1, 1): (2, 0)}))[0, 128:].reshape(2, DIRECTIONS, CELLS, CELLS)
+    whole = flow_histograms(shown({(row, column): (2, 0) for row in range(4) for column in range(4)}))[0, 128:]
+    part = flow_histograms(shown({(1, 1): (2, 0)}))[0, 128:].reshape(2, DIRECTIONS, CELLS, CELLS)
     assert (whole == 0).all()  # the same everywhere: no edges
     assert part[0].sum() > 0 and (part[1] == 0).all()  # movement to the right has edges, movement down has none
     assert part[0, 0, 1, 0] > part[0, 4, 1, 0]  # on its left side it grows to the right

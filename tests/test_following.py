@@ -18,7 +18,7 @@ import predict
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.predict import following, overlay, segments
 from glimpse.predict import video_reader as playback
-from glimpse.predict.stream import Belief, Stream
+from glimpse.predict.stream import Stream, WindowPrediction
 
 
 def frames_of(path):
@@ -27,19 +27,21 @@ def frames_of(path):
 
 
 def beliefs(*rows):
-    return [Belief(n, n + 2, 2, True, np.array(row)) for n, row in enumerate(rows)]
+    return [WindowPrediction(n, n + 2, 2, True, np.array(row)) for n, row in enumerate(rows)]
 
 
 def test_a_moment_is_the_mean_of_the_windows_that_cover_it():
-    told = list(segments.moments(beliefs([1, 0], [0.5, 0.5], [0, 1]), 2))
+    told = list(segments.per_step_probabilities(beliefs([1, 0], [0.5, 0.5], [0, 1]), 2))
     assert np.allclose(told, [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
-    assert np.allclose(list(segments.moments(beliefs([0.3, 0.7]), 3)), [[0.3, 0.7]] * 3)
-    assert np.allclose(list(segments.moments(beliefs([1, 0], [0, 1]), 3)), [[1, 0], [0.5, 0.5], [0.5, 0.5], [0, 1]])
-    assert list(segments.moments([], 3)) == []
+    assert np.allclose(list(segments.per_step_probabilities(beliefs([0.3, 0.7]), 3)), [[0.3, 0.7]] * 3)
+    assert np.allclose(
+        list(segments.per_step_probabilities(beliefs([1, 0], [0, 1]), 3)), [[1, 0], [0.5, 0.5], [0.5, 0.5], [0, 1]]
+    )
+    assert list(segments.per_step_probabilities([], 3)) == []
 
 
 def test_segments_join_what_has_one_answer_and_say_unknown_in_between(tmp_path):
-    played = playback.Playback.of(write_clip(tmp_path / "clip.avi", grey_levels(50)))
+    played = playback.VideoReader.open(write_clip(tmp_path / "clip.avi", grey_levels(50)))
     played.length = 5.5
     stream = Stream(Blank(), 2.0, positions=[4, 14])  # a moment is a second
     told = list(segments.segments(played, beliefs([1, 0], [1, 0], [0.2, 0.8], [0, 1], [0, 1]), stream, 0.7))
@@ -124,7 +126,7 @@ def test_a_video_that_ends_before_anything_is_read_is_named(tmp_path):
 @pytest.mark.parametrize("fps", [119.873, 90.123, 29.97, 1000 / 33])
 def test_an_overlay_takes_any_frame_rate(tmp_path, fps):
     drawn = tmp_path / "drawn.mp4"
-    played = playback.Playback.of(write_clip(tmp_path / "clip.avi", grey_levels(30)))
+    played = playback.VideoReader.open(write_clip(tmp_path / "clip.avi", grey_levels(30)))
     played.fps = fps
     with overlay.overlay(drawn, played, 0.5) as show:
         for _ in range(3):
@@ -157,7 +159,7 @@ def test_the_overlay_is_the_whole_video_with_the_belief_from_each_frame_read_on(
 
 
 def test_no_overlay_stays_of_a_video_that_could_not_be_drawn_whole(tmp_path):
-    played = playback.Playback.of(write_clip(tmp_path / "clip.avi", grey_levels(30)))
+    played = playback.VideoReader.open(write_clip(tmp_path / "clip.avi", grey_levels(30)))
     with pytest.raises(RuntimeError), overlay.overlay(tmp_path / "drawn.mp4", played, 0.5) as show:
         show(np.zeros((48, 64, 3), np.uint8), Stream(Blank(), 2.0))
         raise RuntimeError
@@ -171,10 +173,10 @@ def test_no_overlay_stays_of_a_video_that_could_not_be_drawn_whole(tmp_path):
 
 def test_names_in_any_writing_and_pictures_of_any_shape_are_drawn():
     stream = Stream(Blank(actions=["прыжок", "跳"]), 2.0)
-    stream.now, stream.square = Belief(0, 2, 10, True, np.array([0.4, 0.6])), (20.0, 30.0, 40.0)
+    stream.now, stream.square = WindowPrediction(0, 2, 10, True, np.array([0.4, 0.6])), (20.0, 30.0, 40.0)
     for height, width in ((24, 24), (24, 480), (480, 24), (720, 1280)):
         frame = np.full((height, width, 3), 90, np.uint8)
-        drawn = overlay.drawn(frame, stream, 0.9, "a note")
+        drawn = overlay.draw_overlay(frame, stream, 0.9, "a note")
         assert drawn.shape == frame.shape and (drawn != frame).any() and (frame == 90).all()
 
 

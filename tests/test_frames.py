@@ -11,7 +11,7 @@ from conftest import ROOT, grey_levels, write_clip, write_params
 
 import frames
 from glimpse.core import frame_store as store
-from glimpse.core.sampling import evenly
+from glimpse.core.sampling import evenly_spaced
 from glimpse.frames import dataset as clips
 from glimpse.frames import decoder as video
 
@@ -29,7 +29,7 @@ def test_made_up_clips_decode_to_the_frames_they_were_made_of(tmp_path, count):
     clip = video.read_clip(write_clip(tmp_path / "clip.avi", levels), 20, 32)
     assert (clip.frames, clip.fps, clip.width, clip.height) == (count, 25, 64, 48)
     assert len(clip.candidates) == 20
-    assert abs(seen_levels(clip.candidates) - levels[evenly(count, 20)]).max() < 2
+    assert abs(seen_levels(clip.candidates) - levels[evenly_spaced(count, 20)]).max() < 2
 
 
 def test_stored_frames_cover_the_size_and_keep_their_aspect(tmp_path):
@@ -43,10 +43,10 @@ class WrongCount:
     """A reader that states more or fewer frames than it has, as many real files do."""
 
     def __init__(self, path, stated):
-        self.reader, self.stated = cv2.VideoCapture(str(path)), stated
+        self.reader, self.declared_frames = cv2.VideoCapture(str(path)), stated
 
     def get(self, what):
-        return self.stated if what == cv2.CAP_PROP_FRAME_COUNT else self.reader.get(what)
+        return self.declared_frames if what == cv2.CAP_PROP_FRAME_COUNT else self.reader.get(what)
 
     def __getattr__(self, name):
         return getattr(self.reader, name)
@@ -57,15 +57,15 @@ def test_frames_are_spread_over_what_can_be_decoded_whatever_the_file_states(tmp
     levels = grey_levels(30)
     path = write_clip(tmp_path / "clip.avi", levels)
     opened = []
-    monkeypatch.setattr(video, "open_reader", lambda path: opened.append(path) or WrongCount(path, stated))
+    monkeypatch.setattr(video, "open_capture", lambda path: opened.append(path) or WrongCount(path, stated))
     clip = video.read_clip(path, 10, 32)
     assert clip.frames == 30 and len(opened) == 2
-    assert abs(seen_levels(clip.candidates) - levels[evenly(30, 10)]).max() < 2
+    assert abs(seen_levels(clip.candidates) - levels[evenly_spaced(30, 10)]).max() < 2
 
 
 def test_a_clip_whose_count_is_right_is_decoded_once(tmp_path, monkeypatch):
-    opened, real = [], video.open_reader
-    monkeypatch.setattr(video, "open_reader", lambda path: opened.append(path) or real(path))
+    opened, real = [], video.open_capture
+    monkeypatch.setattr(video, "open_capture", lambda path: opened.append(path) or real(path))
     video.read_clip(write_clip(tmp_path / "clip.avi", grey_levels(30)), 10, 32)
     assert len(opened) == 1
 
@@ -83,7 +83,7 @@ def test_a_clip_whose_count_is_right_is_decoded_once(tmp_path, monkeypatch):
 )
 def test_a_file_that_cant_be_used_says_why(tmp_path, make, reason):
     make(tmp_path / "clip.avi")
-    with pytest.raises(video.Unreadable, match=reason):
+    with pytest.raises(video.UnreadableClip, match=reason):
         video.read_clip(tmp_path / "clip.avi", 5, 32)
 
 
@@ -106,7 +106,7 @@ def test_files_are_found_or_named_with_a_reason(tmp_path):
             continue
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    found, ignored = clips.find(tmp_path)
+    found, ignored = clips.find_clips(tmp_path)
     assert [one.clip for one in found] == sorted(names)
     assert [one.folder for one in found] == ["", "", "anna", ""]
     assert ignored == odd
@@ -152,11 +152,11 @@ def test_the_same_bytes_with_any_number_of_workers_and_without_the_cache(dataset
 
 def test_stored_frames_are_the_decoded_ones(dataset, stage):
     stage(dataset, "frames")
-    stored = store.Frames(dataset / "data/frames").stored("up/1.avi")
-    positions, levels = evenly(13, 6), grey_levels(13)
-    assert abs(seen_levels([store.from_jpeg(jpeg) for jpeg in stored.jpegs]) - levels[positions]).max() < 3
+    stored = store.FrameStore(dataset / "data/frames").load("up/1.avi")
+    positions, levels = evenly_spaced(13, 6), grey_levels(13)
+    assert abs(seen_levels([store.from_jpeg(jpeg) for jpeg in stored.frames]) - levels[positions]).max() < 3
     changed = levels[positions] - levels[np.maximum(positions - 2, 0)]  # 0.08 seconds at 25 frames a second
-    assert abs(seen_levels([store.from_jpeg(jpeg) for jpeg in stored.changes]) - 128 - changed).max() < 3
+    assert abs(seen_levels([store.from_jpeg(jpeg) for jpeg in stored.diffs]) - 128 - changed).max() < 3
     with tarfile.open(dataset / "data/frames" / store.shard_name("up/1.avi")) as tar:
         assert {"up/1.avi/05.jpg", "up/1.avi/05-change.jpg"} <= set(tar.getnames())
 
@@ -201,4 +201,4 @@ def test_what_will_be_done_is_said_beforehand(dataset, stage, capsys, monkeypatc
 
 def test_a_data_set_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(SystemExit, match="is not a folder"):
-        clips.find(Path(tmp_path / "none"))
+        clips.find_clips(Path(tmp_path / "none"))

@@ -15,7 +15,7 @@ from conftest import ROOT, write_clip, write_params
 
 import frames
 from glimpse.core import files
-from glimpse.core.files import whole
+from glimpse.core.files import atomic_write
 
 
 class Full:
@@ -67,7 +67,7 @@ def test_a_file_that_cant_be_written_is_named_and_the_old_one_stays(tmp_path, mo
     path.write_text("old")
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
         fill(patch, **way)
-        with whole(path, mode) as file:
+        with atomic_write(path, mode) as file:
             file.write("long enough" if mode == "w" else b"long enough")
     assert str(stop.value).startswith(f"{path}: could not be written: ") and len(str(stop.value).splitlines()) == 1
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["table.csv"]
@@ -153,7 +153,7 @@ def test_a_real_disk_that_is_full_or_read_only(small_disk):
         assert done.returncode and "Traceback" not in done.stderr and all(word in lines[-1] for word in words), lines
         assert not [path for path in small_disk.rglob("*.part")]
 
-    write_params(small_disk, **{"demo.actors": 4, "demo.takes": 1})
+    write_params(small_disk, **{"demo.actors": 4, "demo.repetitions": 1})
     run("demo", "data/demo", "is the disk full?")
     assert not list((small_disk / "data").rglob("*.avi"))
     for action in ("up", "down"):

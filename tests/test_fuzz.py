@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, grey_levels, peak_of, write_clip, write_params
 
 import demo
-from glimpse.frames.dataset import named_like_a_clip
+from glimpse.frames.dataset import has_clip_name
 
 MUTATIONS = int(os.environ.get("GLIMPSE_MUTATIONS", 100))
 ODD = Path(os.environ.get("GLIMPSE_ODD", "not given"))
@@ -48,7 +48,7 @@ def originals(folder):
         for level in grey_levels(30):
             writer.write(np.full((48, 64, 3), level, np.uint8))
         writer.release()
-    odd = [file for file in ODD.glob("*") if named_like_a_clip(file) and file.stat().st_size]
+    odd = [file for file in ODD.glob("*") if has_clip_name(file) and file.stat().st_size]
     return [(file.suffix, file.read_bytes()) for file in sorted([*folder.iterdir(), *odd])]
 
 
@@ -118,7 +118,7 @@ def test_every_mutated_file_is_used_or_named(tmp_path):
     assert sorted([*used["clip"], *rejected["clip"]]) == sorted(names)
     assert sum(used["clip"].str.startswith("good/")) == MUTATIONS
     reasons = Counter(re.sub(r"duplicate of .*|\d+", "…", reason) for reason in rejected["reason"])
-    damaged = (used["readable"] < 1).sum()
+    damaged = (used["min_decoded"] < 1).sum()
     print(
         f"\n{MUTATIONS} files: {len(used) - MUTATIONS} used ({damaged} of them not whole), {len(rejected)} rejected, "
         f"in {spent:.0f} s, at most {peak:.0f} MB"

@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glimpse.core.frame_store import Frames
-from glimpse.core.sampling import evenly
+from glimpse.core.frame_store import FrameStore
+from glimpse.core.sampling import evenly_spaced
 from glimpse.demo import stick_figure as figure
-from glimpse.features.views import clean_look, cut, inside, pictures_of
+from glimpse.features.views import clamp_box, clean_views, crop_resize, prepare_frames
 from glimpse.inference.torch_recognizer import TorchRecognizer
-from glimpse.report.gradcam import heat, overlaid
+from glimpse.report.gradcam import blend_heatmap, gradcam
 
 RANDOM = 3  # hidings elsewhere, for one of the hottest region
 
@@ -23,10 +23,10 @@ def recognizer(trained):
 @pytest.fixture(scope="module")
 def explained(trained, recognizer):
     """{test clip: (stored, beliefs, heat (use, height, width))} of the small project."""
-    frames, found = Frames(trained / "data/frames"), {}
+    frames, found = FrameStore(trained / "data/frames"), {}
     for clip in pd.read_csv(trained / "metrics/predictions-all10.csv")["clip"]:
-        stored = frames.stored(clip)
-        beliefs, maps = heat(recognizer, stored, None, clip)
+        stored = frames.load(clip)
+        beliefs, maps = gradcam(recognizer, stored, None, clip)
         found[clip] = stored, beliefs, np.array(maps)
     return found
 
@@ -49,11 +49,11 @@ def test_the_figure_gets_at_least_twice_its_areas_share_of_the_heat(explained, r
     for clip, (stored, _, hot) in explained.items():
         read, shape = recognizer.positions(clip), hot.shape[:0:-1]
         there = figures(clip, monkeypatch)
-        there = [cv2.resize(one.astype(np.uint8), shape) > 0 for one in there[evenly(len(there), 20)][read]]
+        there = [cv2.resize(one.astype(np.uint8), shape) > 0 for one in there[evenly_spaced(len(there), 20)][read]]
         square = np.zeros_like(hot)
-        pictures, squares = pictures_of(stored, recognizer.look, read)
+        pictures, squares = prepare_frames(stored, recognizer.views, read)
         for one, views, place in zip(square, pictures, squares, strict=True):
-            left, top, side = inside(views[0], place)
+            left, top, side = clamp_box(views[0], place)
             one[top : top + side, left : left + side] = 1
         assert (hot[square == 0] == 0).all() and hot.min() == 0 and hot.max() == 1
         gained.append(hot[there].sum() / hot.sum() / np.mean(there))
@@ -72,18 +72,20 @@ def hidden(looks, corners, side):
 
 
 def test_hiding_the_hottest_region_costs_the_answer_more_than_hiding_another(explained, recognizer):
-    size = recognizer.look.size
+    size = recognizer.views.size
     side, more = size * 2 // 5, []
     for number, (clip, (stored, beliefs, hot)) in enumerate(explained.items()):
         read, answer = recognizer.positions(clip), beliefs[-1].argmax()
-        looks, squares = clean_look(stored, recognizer.look, read), pictures_of(stored, recognizer.look, read)[1]
+        looks, squares = clean_views(stored, recognizer.views, read), prepare_frames(stored, recognizer.views, read)[1]
         hottest = []
         for one, square in zip(hot, squares, strict=True):
-            sums = cv2.boxFilter(cut(one, square, size), -1, (side, side), anchor=(0, 0))[: size - side, : size - side]
+            sums = cv2.boxFilter(crop_resize(one, square, size), -1, (side, side), anchor=(0, 0))[
+                : size - side, : size - side
+            ]
             hottest.append(np.unravel_index(sums.argmax(), sums.shape))
         rng = np.random.default_rng(number)
         others = [rng.integers(0, size - side, (len(looks), 2)) for _ in range(RANDOM)]
-        left = [recognizer.believe_looks(hidden(looks, at, side))[-1, answer] for at in (hottest, *others)]
+        left = [recognizer.predict_views(hidden(looks, at, side))[-1, answer] for at in (hottest, *others)]
         more.append(np.mean(left[1:]) - left[0])
     error = np.std(more, ddof=1) / len(more) ** 0.5  # some answers stand on flow, which heat leaves out
     said = f"{np.mean(more):.3f} more, standard error {error:.3f}, {len(more)} clips"
@@ -92,33 +94,33 @@ def test_hiding_the_hottest_region_costs_the_answer_more_than_hiding_another(exp
 
 def test_heat_comes_with_the_beliefs_of_evaluate(explained, recognizer):
     for clip, (stored, beliefs, _) in list(explained.items())[:3]:
-        assert abs(beliefs - recognizer.believe(clip, stored)).max() < 0.01  # float16 features there, none here
+        assert abs(beliefs - recognizer.predict(clip, stored)).max() < 0.01  # float16 features there, none here
 
 
 def test_heat_can_be_asked_for_another_action_and_other_frames(explained, recognizer):
     clip, (stored, beliefs, hot) = next(iter(explained.items()))
     other = int(beliefs[-1].argsort()[-2])
-    asked = np.array(heat(recognizer, stored, None, clip, other)[1])
+    asked = np.array(gradcam(recognizer, stored, None, clip, other)[1])
     assert asked.shape == hot.shape and abs(asked - hot).max() > 0.2
-    few, maps = heat(recognizer, stored, np.array([2, 7]), clip)
-    assert few.shape == (2, len(recognizer.actions)) and len(maps) == 2 and maps[0].shape == hot.shape[1:]
+    few, maps = gradcam(recognizer, stored, np.array([2, 7]), clip)
+    assert few.shape == (2, len(recognizer.class_names)) and len(maps) == 2 and maps[0].shape == hot.shape[1:]
 
 
 def test_a_tuned_model_with_a_backbone_for_each_frame_is_explained_too(explained, recognizer, monkeypatch):
     clip, (stored, _, hot) = next(iter(explained.items()))
     alike = TorchRecognizer.__new__(TorchRecognizer)
     alike.__dict__ |= {name: value for name, value in recognizer.__dict__.items() if name not in ("network", "_see")}
-    alike.kept = recognizer.kept | {"tune": 1, "backbones": recognizer.kept["backbones"] * 3}
+    alike.config = recognizer.config | {"tune": 1, "backbones": recognizer.config.backbones * 3}
     read = recognizer.positions(clip)[:3]
-    found = heat(alike, stored, read, clip)
-    assert len(alike.network[0].backbones) == 3 and alike.tuned
-    same = heat(recognizer, stored, read, clip)
+    found = gradcam(alike, stored, read, clip)
+    assert len(alike.network[0].backbones) == 3 and alike.finetuned
+    same = gradcam(recognizer, stored, read, clip)
     assert np.allclose(found[0], same[0], atol=1e-5) and np.allclose(found[1], same[1], atol=1e-3)
 
 
 def test_a_look_at_the_frame_alone_and_in_the_middle_is_explained_too(explained, frames_alone):
     clip, (stored, _, _) = next(iter(explained.items()))
-    maps = heat(TorchRecognizer(frames_alone / "models/all10/model.pt"), stored, None, clip)[1]
+    maps = gradcam(TorchRecognizer(frames_alone / "models/all10/model.pt"), stored, None, clip)[1]
     assert max(one.max() for one in maps) == 1
 
 
@@ -126,6 +128,6 @@ def test_where_there_is_no_heat_the_frame_stays_as_it_is():
     frame = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     hot = np.zeros((4, 4), np.float32)
     hot[1, 2] = 1
-    laid = overlaid(frame, hot)
+    laid = blend_heatmap(frame, hot)
     changed = (laid != frame).any(2)
     assert changed[1, 2] and changed.sum() == 1 and laid.dtype == np.uint8

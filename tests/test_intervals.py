@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glimpse.evaluate import intervals
-from glimpse.evaluate.intervals import Difference, accuracy_score, design_effect, difference, recall_score
+from glimpse.evaluate.intervals import PairedDifference, accuracy_score, design_effect, paired_difference, recall_score
 
 WORLDS = [(n, groups) for n in (30, 100, 300) for groups in (6, n // 3, n)]
 LEAST = 0.93
@@ -72,7 +72,7 @@ def test_the_interval_of_a_difference_holds_the_truth(share, correlation, action
         """The second answers as the first does on 7 of 10 clips, and on the others is right more often by 0.1."""
         first = answers(share)
         second = np.where(rng.random(len(of)) < 0.7, first, answers(share + 0.1))
-        apart = difference(first, second, of, np.arange(len(of)) % 5 if actions else None)
+        apart = paired_difference(first, second, of, np.arange(len(of)) % 5 if actions else None)
         return apart.low, apart.high, 0.3 * 0.1
 
     for n, groups in WORLDS:
@@ -92,7 +92,7 @@ def test_an_interval_that_knows_no_groups_misses_the_truth():
 def test_the_sign_flip_test_is_fooled_no_more_often_than_it_says():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(15), 4)
-    fooled = [difference(*(rng.random((2, 60)) < 0.7), groups).p <= 0.05 for _ in range(100)]
+    fooled = [paired_difference(*(rng.random((2, 60)) < 0.7), groups).p <= 0.05 for _ in range(100)]
     assert np.mean(fooled) <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 100)
 
 
@@ -104,7 +104,7 @@ def test_no_interval_has_no_width_and_none_leaves_its_bounds(n, groups):
         for score in (accuracy_score(right, of), recall_score(right, actions, of)):
             assert 0 <= score.low < score.high <= 1 and score.low <= score.value <= score.high
         for other in (right, ~right):
-            for apart in (difference(right, other, of), difference(right, other, of, actions)):
+            for apart in (paired_difference(right, other, of), paired_difference(right, other, of, actions)):
                 assert -1 <= apart.low < apart.high <= 1 and apart.low <= apart.value <= apart.high
                 assert 0 < apart.p <= 1 and apart.needed >= 1
 
@@ -130,25 +130,27 @@ def clips(both, only_first, only_second, neither=0):
 def test_the_verdict_names_the_better_and_by_how_much():
     first, second = clips(60, 2, 20)
     groups = np.arange(82)
-    words = difference(first, second, groups).in_words("first5", "all10")
+    words = paired_difference(first, second, groups).in_words("first5", "all10")
     assert words.startswith("all10 is better than first5 by 22 points (")
-    mirrored = difference(second, first, groups).in_words("first5", "all10")
+    mirrored = paired_difference(second, first, groups).in_words("first5", "all10")
     assert mirrored.startswith("first5 is better than all10 by 22 points (")
 
 
 def test_the_verdict_says_when_the_clips_cannot_tell():
-    words = difference(*clips(20, 4, 6), np.arange(30)).in_words("first5", "all10")
+    words = paired_difference(*clips(20, 4, 6), np.arange(30)).in_words("first5", "all10")
     assert words.startswith("30 clips cannot tell first5 and all10 apart (+7 points, -") and "would be needed" in words
-    alike = difference(*clips(990, 5, 5), np.arange(1000)).in_words("first5", "all10")
+    alike = paired_difference(*clips(990, 5, 5), np.arange(1000)).in_words("first5", "all10")
     assert alike.endswith("a difference of 5 points would probably have shown") and "(+0 points, " in alike
 
 
 def test_fewer_clips_are_needed_where_the_answers_agree_more():
-    needed = [difference(*clips(100 - 2 * differ, differ, differ), np.arange(100)).needed for differ in (2, 10, 30)]
+    needed = [
+        paired_difference(*clips(100 - 2 * differ, differ, differ), np.arange(100)).needed for differ in (2, 10, 30)
+    ]
     assert needed[0] < needed[1] < needed[2]
 
 
 def test_the_same_answers_give_the_same_figures():
     groups = np.arange(30) % 10
-    assert difference(*clips(20, 4, 6), groups) == difference(*clips(20, 4, 6), groups)
-    assert isinstance(difference(*clips(20, 4, 6), groups), Difference)
+    assert paired_difference(*clips(20, 4, 6), groups) == paired_difference(*clips(20, 4, 6), groups)
+    assert isinstance(paired_difference(*clips(20, 4, 6), groups), PairedDifference)

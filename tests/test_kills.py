@@ -26,7 +26,7 @@ KILLS, SEED = int(os.environ.get("GLIMPSE_KILLS", 3)), int(os.environ.get("GLIMP
 STAGES = ["demo", "frames", "duplicates", "split", "features", "train-first5", "train-all10", "evaluate", "report"]
 # to be killed in this order
 FIRST = ["features", "train-first5", "frames", "evaluate", "demo", "report", "train-all10", "duplicates", "split"]
-SMALL = {"demo.actors": 9, "demo.takes": 1, "features.looks": 1, "features.size": 96}
+SMALL = {"demo.actors": 9, "demo.repetitions": 1, "features.augmented_views": 1, "features.input_size": 96}
 SMALL |= {"train.epochs": 80, "train.patience": 80}
 OTHERWISE = '''
 """Another machine: more cores, and folders listed from their end."""

@@ -12,9 +12,9 @@ from conftest import write_params
 import demo
 import duplicates
 from glimpse.core import frame_store as store
-from glimpse.duplicates.near_duplicates import alike
+from glimpse.duplicates.near_duplicates import near_duplicates
 from glimpse.frames import decoder as video
-from glimpse.split.leakage import clusters, joined, straddling
+from glimpse.split.leakage import connected_components, leaked_test_clips, merge_groups
 
 CLIPS = Path(os.environ.get("GLIMPSE_CLIPS", "not given"))
 REAL = pytest.mark.skipif(not (CLIPS / "jhmdb-12").is_dir(), reason="real clips not here: GLIMPSE_CLIPS names them")
@@ -66,7 +66,7 @@ def test_copies_are_found_and_no_two_actors_are_taken_for_one(tmp_path):
         for actor, action in clips:
             write_copy(tmp_path / f"{actor}{action}.avi", tmp_path / "copy.avi", kind)
             copies.append(pictures(tmp_path / "copy.avi"))
-        pairs = {(first, second) for first, second, _ in alike(np.stack(originals + copies))}
+        pairs = {(first, second) for first, second, _ in near_duplicates(np.stack(originals + copies))}
         hits[kind] = sum((number, number + len(clips)) in pairs for number in range(len(clips)))
         actors = [actor for actor, _ in clips] * 2
         wrong += [(kind, clips[a % len(clips)], clips[b % len(clips)]) for a, b in pairs if actors[a] != actors[b]]
@@ -78,7 +78,7 @@ def test_copies_are_found_and_no_two_actors_are_taken_for_one(tmp_path):
 def test_pictures_of_one_colour_are_like_none_however_few_the_frames(frames):
     flat = np.full((3, frames, 48, 64), 7, np.uint8)
     noise = np.random.default_rng(0).integers(0, 255, (5, frames, 48, 64), np.uint8)
-    pairs = alike(np.concatenate([flat, noise, noise]))
+    pairs = near_duplicates(np.concatenate([flat, noise, noise]))
     assert [pair[:2] for pair in pairs] == [(3 + n, 8 + n) for n in range(5)]
 
 
@@ -91,16 +91,16 @@ def test_people_in_one_place_differ_by_what_moves():
         for frame in range(20):
             row, column = top + down * frame, left + right * frame
             shown[clip, frame, row : row + 5, column : column + 5] = 255
-    assert [pair[:2] for pair in alike(shown)] == [(0, 6)]
+    assert [pair[:2] for pair in near_duplicates(shown)] == [(0, 6)]
 
 
 def test_groups_joined_by_any_chain_are_one_and_named_after_the_first():
-    assert clusters([("c", "b"), ("d", "e"), ("b", "a"), ("e", "d")]) == dict.fromkeys("abc", "a") | {
+    assert connected_components([("c", "b"), ("d", "e"), ("b", "a"), ("e", "d")]) == dict.fromkeys("abc", "a") | {
         "d": "d",
         "e": "d",
     }
-    assert joined(list("zyxw"), list("abcd"), [("a", "b"), ("b", "c")]) == ["x", "x", "x", "w"]
-    assert joined(list("zy"), list("ab"), []) == ["z", "y"]
+    assert merge_groups(list("zyxw"), list("abcd"), [("a", "b"), ("b", "c")]) == ["x", "x", "x", "w"]
+    assert merge_groups(list("zy"), list("ab"), []) == ["z", "y"]
 
 
 def test_a_test_clip_is_exposed_by_what_training_sees_through_chains_too():
@@ -108,8 +108,8 @@ def test_a_test_clip_is_exposed_by_what_training_sees_through_chains_too():
             ("e", "f", "named", "test/test"), ("e", "g", "named", "test/val"),
             ("h", "i", "named", "test/")]  # fmt: skip
     table = pd.DataFrame([(*row, "reported") for row in rows], columns=["clip", "like", "why", "parts", "done"])
-    assert straddling(table) == {"a", "e", "f"}
-    assert straddling(table[:0]) == set()
+    assert leaked_test_clips(table) == {"a", "e", "f"}
+    assert leaked_test_clips(table[:0]) == set()
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_two_runs_write_the_same_bytes(project, stage):
 def test_with_report_nothing_is_changed_but_said(project, stage, capsys):
     run(project, stage, "frames", "duplicates", "split")
     for seed in range(20):  # some seed takes the copy's clip into the test part and its original not
-        split, rows = run(project, stage, "split", seed=seed, **{"split.leaks": "report"})
+        split, rows = run(project, stage, "split", seed=seed, **{"split.near_duplicates": "report"})
         parts = {split.loc[clip, "part"] for clip in ("lift/stranger/1.avi", "wave/actor3/1.avi")}
         assert split.loc["lift/stranger/1.avi", "group"] == "stranger"
         assert set(rows["done"]) == {"reported"}
@@ -172,7 +172,7 @@ def test_with_report_nothing_is_changed_but_said(project, stage, capsys):
         warned = "test clips look like clips the training sees (data/leaks.csv)" in out
         assert warned == ("test" in parts and len(parts) == 2)
         if warned:
-            assert "Set split.leaks to join\n" in out
+            assert "Set split.near_duplicates to join\n" in out
             return
     pytest.fail("no seed parts the copy from its original")
 
@@ -194,7 +194,10 @@ def test_official_lists_are_not_changed_whatever_the_setting(tmp_path, stage, ca
     test = [clip for clip in clips if clip[3] in "78"]
     (tmp_path / "lists/testlist01.txt").write_text("\n".join(test))
     (tmp_path / "lists/trainlist01.txt").write_text("\n".join(c for c in clips if c[3] in "0123456"))
-    made = [run(tmp_path, stage, "split", **{"split.lists": "lists", "split.leaks": how}) for how in ("join", "report")]
+    made = [
+        run(tmp_path, stage, "split", **{"split.official_lists": "lists", "split.near_duplicates": how})
+        for how in ("join", "report")
+    ]
     pd.testing.assert_frame_equal(made[0][0], made[1][0])
     split, rows = made[0]
     assert set(split.index[split["part"] == "test"]) == set(test) and set(rows["done"]) == {"reported"}
@@ -207,12 +210,12 @@ def test_official_lists_are_not_changed_whatever_the_setting(tmp_path, stage, ca
 def test_groups_that_names_give_away_are_reported_when_the_setting_ignores_them(tmp_path, stage, capsys):
     clips = [f"{action}/{who}_{action}_{n}.avi" for action in ("sit", "run") for who in "abcd" for n in (1, 2, 3)]
     table_of(tmp_path, clips)
-    split, rows = run(tmp_path, stage, "split", **{"split.group": "none"})
+    split, rows = run(tmp_path, stage, "split", **{"split.group_by": "none"})
     assert len(rows) == 4 * 5 and set(rows["done"]) == {"reported"}  # each clip beyond the first of an actor
     assert set(rows["why"]) == {"file names as in Weizmann (the first word is the actor)"}
     assert split["group"].nunique() == 24
     out = capsys.readouterr().out
-    assert "test clips are named like clips the training sees" in out and "Set split.group to auto\n" in out
+    assert "test clips are named like clips the training sees" in out and "Set split.group_by to auto\n" in out
     split, rows = run(tmp_path, stage, "split")
     assert rows.empty and "WARNING" not in capsys.readouterr().out
 
@@ -226,8 +229,8 @@ def test_a_named_group_torn_apart_exposes_all_its_test_clips(tmp_path, stage):
     test = [clip for clip in clips if clip[3] == "3" or clip in ("a/g0/0.avi", "a/g0/1.avi")]
     (tmp_path / "lists/testlist01.txt").write_text("\n".join(test))
     (tmp_path / "lists/trainlist01.txt").write_text("\n".join(sorted(set(clips) - set(test))))
-    _, rows = run(tmp_path, stage, "split", **{"split.lists": "lists"})
-    assert straddling(rows) == {"a/g0/0.avi", "a/g0/1.avi"}
+    _, rows = run(tmp_path, stage, "split", **{"split.official_lists": "lists"})
+    assert leaked_test_clips(rows) == {"a/g0/0.avi", "a/g0/1.avi"}
 
 
 def test_too_few_groups_because_of_joining_is_said(tmp_path, stage):
@@ -236,7 +239,7 @@ def test_too_few_groups_because_of_joining_is_said(tmp_path, stage):
     with pytest.raises(SystemExit, match=r"fewer than 3 groups in a \(2\).*Groups were joined \(3 became 2\)"):
         run(tmp_path, stage, "split")
     assert (tmp_path / "data/leaks.csv").exists()
-    split, _ = run(tmp_path, stage, "split", **{"split.leaks": "report"})
+    split, _ = run(tmp_path, stage, "split", **{"split.near_duplicates": "report"})
     assert split["group"].nunique() == 3
 
 
@@ -249,7 +252,14 @@ def test_a_pair_of_clips_that_are_gone_is_named(tmp_path, stage):
 @REAL
 def test_real_clips_grouped_wrongly_raise_the_alarm_and_grouped_rightly_none(tmp_path, stage, capsys):
     (tmp_path / "clips").symlink_to(CLIPS / "jhmdb-12")
-    run(tmp_path, stage, "frames", "duplicates", "split", **{"split.group": "none", "split.leaks": "report"})
+    run(
+        tmp_path,
+        stage,
+        "frames",
+        "duplicates",
+        "split",
+        **{"split.group_by": "none", "split.near_duplicates": "report"},
+    )
     assert "test clips look like, or are named like, clips the training sees" in capsys.readouterr().out
     _, rows = run(tmp_path, stage, "split")
     assert rows.empty and "WARNING" not in capsys.readouterr().out

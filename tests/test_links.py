@@ -30,7 +30,7 @@ def test_the_pipeline_never_writes_into_a_linked_cache(tmp_path, kind):
     assert model.is_symlink() if kind == "symlink" else model.stat().st_nlink == 2
     first = cached(clone)
     clone.run("git", "commit", "--quiet", "--all", "--message", "A small demo")
-    clone.set({"demo.takes": 2, "candidates": 12, "train.epochs": 2})  # every stage writes where links stand
+    clone.set({"demo.repetitions": 2, "candidates": 12, "train.epochs": 2})  # every stage writes where links stand
     assert clone.ran(clone.run("dvc", "repro")) == ALL
     second = cached(clone)
     assert second > first

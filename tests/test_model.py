@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from glimpse.model import network as model
-from glimpse.model.network import reader
+from glimpse.model.network import build_head
 
 KINDS = ["lstm+mean", "lstm", "gru", "mean", "attention", "ridge"]
 
 
-def temporal(kind, widths=(16,)):
+def temporal(kind, feature_dims=(16,)):
     torch.manual_seed(0)
-    return reader(kind, widths, 8, 3, 0.5).eval()
+    return build_head(kind, widths, 8, 3, 0.5).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -28,7 +28,7 @@ def test_the_belief_after_a_frame_depends_on_the_frames_so_far(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stream_read_frame_by_frame_gives_what_the_whole_clip_gives(kind):
     network, features = temporal(kind), 20 * torch.randn(2, 6, 16)
-    carried = torch.zeros(2, sum(network.carried.values()))
+    carried = torch.zeros(2, sum(network.state_sizes.values()))
     for frame, whole in enumerate(network(features).unbind(1)):
         logits, carried = network.step(features[:, frame], carried)
         assert torch.allclose(logits, whole, atol=1e-5), frame

@@ -100,7 +100,7 @@ def test_a_bad_file_says_why(name, tmp_path):
         clip = video.read_clip(tmp_path / name, 5, 32)
         assert reason == f"{clip.frames} of {clip.stated} frames could be read"
     else:
-        with pytest.raises(video.Unreadable) as said:
+        with pytest.raises(video.UnreadableClip) as said:
             video.read_clip(tmp_path / name, 5, 32)
         assert str(said.value) == reason
 
@@ -110,17 +110,17 @@ def test_a_damaged_clip_is_read_as_far_as_it_goes(name, tmp_path):
     make, readable = DAMAGED[name]
     make(tmp_path / name)
     clip = video.read_clip(tmp_path / name, 5, 32)
-    assert (clip.frames, clip.stated, len(clip.candidates)) == (readable, 30, 5)
+    assert (clip.frames, clip.declared_frames, len(clip.candidates)) == (readable, 30, 5)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_or_folder_that_may_not_be_read_is_named(tmp_path):
     path = write_clip(tmp_path / "a/clip.avi", [0, 200])
     path.chmod(0)
-    with pytest.raises(video.Unreadable, match="can't be read: Permission denied"):
+    with pytest.raises(video.UnreadableClip, match="can't be read: Permission denied"):
         video.read_clip(path, 5, 32)
     path.parent.chmod(0)
-    assert clips.find(tmp_path)[1] == {"a": "can't be read: Permission denied"}
+    assert clips.find_clips(tmp_path)[1] == {"a": "can't be read: Permission denied"}
     path.parent.chmod(0o700)
 
 
@@ -134,7 +134,7 @@ def test_a_folder_that_cant_be_listed_is_named(tmp_path, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert clips.find(tmp_path) == ([], {"a": "can't be read: Permission denied"})
+    assert clips.find_clips(tmp_path) == ([], {"a": "can't be read: Permission denied"})
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
@@ -144,7 +144,7 @@ def test_a_name_that_is_no_text_is_named(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
     reason = "its name is not text in UTF-8: rename it"
-    assert clips.find(tmp_path) == ([], {"\\udcfe": reason, "a/\\udcff.avi": reason})
+    assert clips.find_clips(tmp_path) == ([], {"\\udcfe": reason, "a/\\udcff.avi": reason})
 
 
 def test_a_size_that_is_too_large_is_refused_before_memory_is_taken(tmp_path):
@@ -166,7 +166,7 @@ def test_a_frame_of_another_size_does_not_stop_a_clip(tmp_path):
     place = content.index(start, places[15]) + len(start)
     (tmp_path / "clip.avi").write_bytes(content[:place] + size + content[place + 4 :])
     clip = video.read_clip(tmp_path / "clip.avi", 30, 48)
-    assert clip.frames == 30 and {frame.shape for frame in [*clip.candidates, *clip.changes]} == {(48, 64, 3)}
+    assert clip.frames == 30 and {frame.shape for frame in [*clip.candidates, *clip.diffs]} == {(48, 64, 3)}
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_all_together_each_is_used_or_named_and_nothing_else_is_printed(dataset)
     wanted |= {"up/copy.avi": "duplicate of up/01.avi", "loose.avi": "not in the folder of an action",
                "up/00.avi": "duplicate of down/00.avi, under another action"}  # fmt: skip
     assert rejected_in(dataset) == wanted
-    used = used_in(dataset)["readable"]
+    used = used_in(dataset)["min_decoded"]
     damaged = {f"up/{name}": round(readable / 30, 3) for name, (_, readable) in DAMAGED.items()}
     assert used.to_dict() == dict.fromkeys(good, 1.0) | damaged
     assert all(line.startswith("frames: ") for line in done.stdout.splitlines()), done.stdout
@@ -230,7 +230,7 @@ def test_all_together_each_is_used_or_named_and_nothing_else_is_printed(dataset)
 def test_how_much_must_be_readable_is_decided_without_decoding_again(dataset, stage):
     cut(dataset / "clips/up/cut.avi", 20)
     stage(dataset, "frames", "--workers", "1")
-    assert used_in(dataset).loc["up/cut.avi", "readable"] == 0.667
+    assert used_in(dataset).loc["up/cut.avi", "min_decoded"] == 0.667
     (dataset / "params.yaml").write_text(
         (dataset / "params.yaml").read_text().replace("readable: 0.5", "readable: 0.67")
     )
@@ -255,9 +255,9 @@ def test_a_number_of_frames_that_cant_be_true_says_nothing(tmp_path, monkeypatch
         def __getattr__(self, name):
             return getattr(self.reader, name)
 
-    real = video.open_reader
-    monkeypatch.setattr(video, "open_reader", lambda path: Stated(real(path)))
-    assert video.read_clip(write_clip(tmp_path / "clip.avi", grey_levels(30)), 5, 32).stated == known
+    real = video.open_capture
+    monkeypatch.setattr(video, "open_capture", lambda path: Stated(real(path)))
+    assert video.read_clip(write_clip(tmp_path / "clip.avi", grey_levels(30)), 5, 32).declared_frames == known
 
 
 def test_reject_fail_ends_the_stage_and_names_the_clips(dataset, stage):
@@ -274,7 +274,7 @@ def test_reject_fail_ends_the_stage_and_names_the_clips(dataset, stage):
     assert len(rejected_in(dataset)) == 5
 
 
-@pytest.mark.parametrize("reject", ["report", "fail"])
+@pytest.mark.parametrize("on_bad_clip", ["report", "fail"])
 def test_more_bad_clips_than_good_ones_are_an_error_whatever_is_set(reject):
     bad = {f"up/copy{n}.avi": f"duplicate of down/{n}.avi" for n in range(3)} | {"up/empty.avi": "empty file"}
     with pytest.raises(SystemExit) as stop:
@@ -341,7 +341,7 @@ def test_real_odd_files_one_by_one_and_all_together(dataset, stage, capfd):
         if len(chosen) > 1:
             wanted["up/日本語_прыжок_é.avi"] = "duplicate of up/UPPERCASE.AVI"
         assert rejected_in(dataset) == {name: said for name, said in wanted.items() if isinstance(said, str)}
-        used = used_in(dataset)["readable"]
+        used = used_in(dataset)["min_decoded"]
         assert {name: share for name, share in used.items() if name in wanted} == {
             name: said for name, said in wanted.items() if not isinstance(said, str)
         }

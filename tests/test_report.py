@@ -13,7 +13,7 @@ from conftest import ROOT
 import report
 from glimpse.model import network as model
 from glimpse.report.charts import Axis, Line, chart, shares
-from glimpse.report.clip_strips import MOST, worth_a_look
+from glimpse.report.clip_strips import MOST, pick_examples
 
 SECTIONS = ["headline", "sides", "early", "confusion", "recall", "calibration", "clips", "health", "settings", "card"]
 EMPTY = {"meta", "img", "hr", "br", "path", "circle"}
@@ -130,7 +130,7 @@ def test_strips_show_the_surest_mistakes_and_the_least_sure_hits_with_their_last
     page = page_of(reported)
     for approach, use in (("first5", 5), ("all10", 10)):
         answers = pd.read_csv(reported / f"metrics/predictions-{approach}.csv")
-        for rows, number in zip(worth_a_look(answers, report.MISTAKES, report.HITS), (report.MISTAKES, report.HITS)):
+        for rows, number in zip(pick_examples(answers, report.MISTAKES, report.HITS), (report.MISTAKES, report.HITS)):
             right = answers["action"] == answers["predicted"]
             assert len(rows) == min(number, int((right if number == report.HITS else ~right).sum()))
             for _, row in rows.iterrows():
@@ -145,9 +145,9 @@ def test_strips_show_the_surest_mistakes_and_the_least_sure_hits_with_their_last
 def test_mistakes_come_surest_first_and_there_may_be_none():
     answers = pd.DataFrame({"clip": list("abcd"), "action": list("xxyy"), "predicted": list("xyyx"),
                             "p(x)": [0.9, 0.2, 0.3, 0.9], "p(y)": [0.1, 0.8, 0.7, 0.1]})  # fmt: skip
-    worst, least = worth_a_look(answers, 2, 1)
+    worst, least = pick_examples(answers, 2, 1)
     assert worst["clip"].tolist() == ["d", "b"] and least["clip"].tolist() == ["c"]
-    assert worth_a_look(answers[::2], 2, 2)[0].empty and worth_a_look(answers[1::2], 2, 2)[1].empty
+    assert pick_examples(answers[::2], 2, 2)[0].empty and pick_examples(answers[1::2], 2, 2)[1].empty
 
 
 def test_the_report_made_again_elsewhere_has_the_same_bytes(reported, copied, stage):

@@ -57,8 +57,8 @@ def few(folder, each=3, **changes):
     chosen = table.groupby(["part", "action"]).head(each)
     chosen.to_csv(folder / "data/split.csv", index=False)
     kept = yaml.safe_load((folder / "params.yaml").read_text())["features"]
-    kept = {"features.looks": kept["looks"], "features.size": kept["size"]}
-    write_params(folder, **(kept | {"train.refit": False, "train.epochs": EPOCHS, "train.batch": 8} | changes))
+    kept = {"features.augmented_views": kept["looks"], "features.input_size": kept["size"]}
+    write_params(folder, **(kept | {"train.refit": False, "train.epochs": EPOCHS, "train.batch_size": 8} | changes))
 
 
 def bytes_of(folder):
@@ -67,7 +67,7 @@ def bytes_of(folder):
 
 @pytest.fixture
 def each_epoch(monkeypatch):
-    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+    monkeypatch.setattr(checkpoint, "MAX_TIME_SHARE", float("inf"))
 
 
 def stop_and_go_on(folder, stage, capsys, owner, name, at, after, resumed, epochs=EPOCHS):
@@ -127,11 +127,11 @@ def test_where_the_first_training_starts_afresh_the_second_does_too(copied, stag
 
 
 CHANGES = {
-    "mean": {"model.temporal": "mean"},
-    "sampler": {"train.balance": "sampler", "train.average": 0},
-    "drawn once": {"draw": "random", "redraw": False},
+    "mean": {"model.head": "mean"},
+    "sampler": {"train.class_balance": "sampler", "train.ema_decay": 0},
+    "drawn once": {"sampling": "random", "resample_each_epoch": False},
 }
-TUNED = {"frames": 2, "first5.use": 2, "features.size": 32, "train.epochs": 3, "train.batch": 3}
+TUNED = {"frames": 2, "first5.num_frames": 2, "features.input_size": 32, "train.epochs": 3, "train.batch_size": 3}
 
 
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
@@ -144,7 +144,11 @@ def test_so_does_every_kind_of_training(copied, stage, capsys, each_epoch, chang
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{"model.tune": 2}, {"model.tune": 1, "model.tied": False}], ids=["tied", "untied"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"model.finetune_blocks": 2}, {"model.finetune_blocks": 1, "model.shared_backbone": False}],
+    ids=["tied", "untied"],
+)
 def test_so_does_a_tuned_backbone(copied, stage, capsys, each_epoch, changes):
     few(copied, each=1, **TUNED, **changes)
     stage(copied, "train", "first5")
@@ -240,7 +244,7 @@ def test_short_epochs_are_not_kept_each(copied, stage, monkeypatch):
     """Checkpoints take their share of the time: with a clock in which writing takes a second and an epoch ten."""
     now, written = [0.0], []
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(checkpoint, "SHARE", 0.05)
+    monkeypatch.setattr(checkpoint, "MAX_TIME_SHARE", 0.05)
 
     def save(contents, file):
         now[0] += 1

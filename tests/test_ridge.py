@@ -58,9 +58,9 @@ def test_balanced_a_rare_action_is_answered_as_readily_as_others():
 
 def test_it_goes_through_every_stage_without_augmented_looks(copied, stage):
     features = np.load(copied / "data/features.npy")
-    kept = {"features.looks": 0, "features.size": 128}
+    kept = {"features.augmented_views": 0, "features.input_size": 128}
     np.save(copied / "data/features.npy", features[:, :1])
-    write_params(copied, **kept, **{"model.temporal": "ridge"})
+    write_params(copied, **kept, **{"model.head": "ridge"})
     for approach in ("first5", "all10"):
         stage(copied, "train", approach)
         history = pd.read_csv(copied / f"models/{approach}/history.csv")
@@ -78,7 +78,8 @@ def test_val_is_trained_on_only_with_refit(copied, stage):
     states = []
     for refit in (False, True):
         write_params(
-            copied, **{"model.temporal": "ridge", "train.refit": refit, "features.looks": 1, "features.size": 128}
+            copied,
+            **{"model.head": "ridge", "train.refit": refit, "features.augmented_views": 1, "features.input_size": 128},
         )
         stage(copied, "train", "all10")
         states.append(model.load(copied / "models/all10/model.pt"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glimpse.core.sampling import draw, evenly, keyed_rng, reading
+from glimpse.core.sampling import eval_frames, evenly_spaced, keyed_rng, sample_frames
 
 
 @pytest.mark.parametrize(
@@ -19,18 +19,18 @@ from glimpse.core.sampling import draw, evenly, keyed_rng, reading
     ],
 )
 def test_evenly_takes_the_middle_of_each_stretch(count, wanted, positions):
-    assert evenly(count, wanted).tolist() == positions
+    assert evenly_spaced(count, wanted).tolist() == positions
 
 
 @pytest.mark.parametrize("count", [0, -3])
 def test_no_frames_is_an_error(count):
     with pytest.raises(ValueError, match="no frames"):
-        evenly(count, 5)
+        evenly_spaced(count, 5)
 
 
 @pytest.mark.parametrize(("candidates", "frames"), [(20, 10), (20, 7), (20, 20), (5, 1), (1, 1)])
 def test_segments_draw_one_from_each_stretch_in_time_order(candidates, frames):
-    drawn = draw(candidates, frames, "segments", np.random.default_rng(0), 500)
+    drawn = sample_frames(candidates, frames, "segments", np.random.default_rng(0), 500)
     edges = np.arange(frames + 1) * candidates // frames
     assert drawn.shape == (500, frames)
     assert ((drawn >= edges[:-1]) & (drawn < edges[1:])).all()
@@ -39,18 +39,18 @@ def test_segments_draw_one_from_each_stretch_in_time_order(candidates, frames):
 
 @pytest.mark.parametrize(("candidates", "frames"), [(20, 10), (20, 20), (3, 1)])
 def test_random_draws_any_frames_once_in_time_order(candidates, frames):
-    drawn = draw(candidates, frames, "random", np.random.default_rng(0), 2000)
+    drawn = sample_frames(candidates, frames, "random", np.random.default_rng(0), 2000)
     assert (np.diff(drawn, axis=1) > 0).all()
     shares = np.bincount(drawn.ravel(), minlength=candidates) / 2000
     assert abs(shares - frames / candidates).max() < 0.05  # each candidate as often as any other
 
 
 def test_a_reading_stays_the_same_and_random_ones_differ_between_clips():
-    assert reading(20, 10, "segments", 0, "a/x.avi").tolist() == evenly(20, 10).tolist()
-    first = reading(20, 10, "random", 0, "a/x.avi")
-    assert first.tolist() == reading(20, 10, "random", 0, "elsewhere/x.avi").tolist()
-    assert first.tolist() != reading(20, 10, "random", 0, "a/y.avi").tolist()
-    assert first.tolist() != reading(20, 10, "random", 1, "a/x.avi").tolist()
+    assert eval_frames(20, 10, "segments", 0, "a/x.avi").tolist() == evenly_spaced(20, 10).tolist()
+    first = eval_frames(20, 10, "random", 0, "a/x.avi")
+    assert first.tolist() == eval_frames(20, 10, "random", 0, "elsewhere/x.avi").tolist()
+    assert first.tolist() != eval_frames(20, 10, "random", 0, "a/y.avi").tolist()
+    assert first.tolist() != eval_frames(20, 10, "random", 1, "a/x.avi").tolist()
 
 
 def test_a_keyed_generator_depends_on_its_seed_and_key_alone():

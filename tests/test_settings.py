@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from glimpse.core.settings import ALLOWED, changed, check, read, shown
+from glimpse.core.settings import ALLOWED, check, read, with_overrides
 
 TEXT = (ROOT / "params.yaml").read_text()
 TREE = yaml.safe_load(TEXT)
@@ -36,15 +36,15 @@ WRONG = [None, -7, 1e12, 10**30, 10**5000, 2**63, float("nan"), float("inf"), fl
 @pytest.mark.parametrize("key", ALLOWED)
 def test_a_value_that_is_not_allowed_is_named_with_what_is(key):
     for value in WRONG:
-        line = refused(lambda value=value: check(changed(TREE, {key: value})), f"{key} is ", str(ALLOWED[key]))
+        line = refused(lambda value=value: check(with_overrides(TREE, {key: value})), f"{key} is ", str(ALLOWED[key]))
         if value in (None, [1], "\0"):
-            assert f"{key} is {shown(value)}, but it takes" in line
+            assert f"{key} is {format_value(value)}, but it takes" in line
 
 
 @pytest.mark.parametrize("key", ALLOWED)
 def test_a_setting_that_is_missing_or_misspelt_is_named(key):
     group, _, name = key.rpartition(".")
-    tree = changed(TREE, {})
+    tree = with_overrides(TREE, {})
     of = tree[group] if group else tree
     value = of.pop(name)
     refused(lambda: check(tree), f"{key} is missing: it takes {ALLOWED[key]}")
@@ -56,7 +56,11 @@ def test_a_setting_that_is_missing_or_misspelt_is_named(key):
 @pytest.mark.parametrize("value", [None, 5, "x", [], [{"use": 1}]])
 def test_a_group_of_settings_that_is_none_is_named_with_what_belongs_there(group, value):
     below = [key for key in ALLOWED if key.startswith(f"{group}.")]
-    refused(lambda: check(changed(TREE, {group: value})), f"{group} is {shown(value)}", below[0].rpartition(".")[2])
+    refused(
+        lambda: check(with_overrides(TREE, {group: value})),
+        f"{group} is {format_value(value)}",
+        below[0].rpartition(".")[2],
+    )
     if value is None:
         refused(lambda: check(TREE | {group: {}}), f"{below[0]} is missing")
 
@@ -67,7 +71,11 @@ def test_a_range_is_kept_to_its_ends(key):
     assert allowed.parse(allowed.low) == allowed.low and allowed.parse(allowed.high) == allowed.high
     step = 1 if isinstance(allowed.low, int) and isinstance(allowed.high, int) else 1e-9
     for value in (allowed.low - step, allowed.high + step, True, str(allowed.low - step)):
-        refused(lambda value=value: check(changed(TREE, {key: value})), f"{key} is {shown(value)}", str(allowed))
+        refused(
+            lambda value=value: check(with_overrides(TREE, {key: value})),
+            f"{key} is {format_value(value)}",
+            str(allowed),
+        )
 
 
 @pytest.mark.parametrize(
@@ -77,11 +85,11 @@ def test_a_range_is_kept_to_its_ends(key):
 )  # fmt: skip
 def test_wrong_types_and_ranges_are_refused(key, value):
     with pytest.raises(SystemExit, match=key):
-        check(changed(TREE, {key: value}))
+        check(with_overrides(TREE, {key: value}))
 
 
 def test_scientific_notation_as_dvc_writes_it_is_a_number():
-    assert check(changed(TREE, {"train.lr": "1e-05"}))["train"].lr == 1e-5
+    assert check(with_overrides(TREE, {"train.lr": "1e-05"}))["train"].lr == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -104,13 +112,15 @@ def test_scientific_notation_as_dvc_writes_it_is_a_number():
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(changes, words):
-    refused(lambda: check(changed(TREE, changes)), words)
+    refused(lambda: check(with_overrides(TREE, changes)), words)
 
 
 @pytest.mark.parametrize("rule", ["(", "x", "(a)(b)", "a{99999999999}(b)", "(" * 5000 + ")" * 5000, "(?P<n>a"])
 def test_a_rule_for_groups_that_cannot_be_is_found_before_anything_runs(rule):
     refused(
-        lambda: check(changed(TREE, {"split.group": rule})), "split.group is", "regular expression with one bracket"
+        lambda: check(with_overrides(TREE, {"split.group": rule})),
+        "split.group is",
+        "regular expression with one bracket",
     )
 
 

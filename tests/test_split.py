@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT, write_params
 
 import split
-from glimpse.split.groups import groups_of
-from glimpse.split.stratified import assign
+from glimpse.split.groups import assign_group_names
+from glimpse.split.stratified import assign_groups
 
 SHARED = ROOT.parent / "shared/data"
 
@@ -31,7 +31,7 @@ def table_of(groups, actions, clips_each=2, both=False):
 
 
 def parts_of(table, seed=0, folds=0, fold=0, lists=None):
-    return split.divide(table, 0.25, 0.2, folds, fold, lists or {}, seed)
+    return split.assign_splits(table, 0.25, 0.2, folds, fold, lists or {}, seed)
 
 
 TABLES = [table_of(30, 5), table_of(9, 10, 1, both=True), table_of(61, 4, 3), table_of(12, 2, 1, both=True)]
@@ -87,7 +87,7 @@ def test_the_seed_and_the_names_alone_decide():
 
 def test_a_part_that_would_lack_an_action_gets_a_group_of_it():
     holdings = {f"g{n}": {"many": 3} for n in range(20)} | {f"r{n}": {"rare": 1} for n in range(3)}
-    parts = assign(holdings, {"train": 0.8, "val": 0.1, "test": 0.1}, 0)
+    parts = assign_groups(holdings, {"train": 0.8, "val": 0.1, "test": 0.1}, 0)
     assert {parts[f"r{n}"] for n in range(3)} == {"train", "val", "test"}
 
 
@@ -109,18 +109,18 @@ def test_a_part_that_would_lack_an_action_gets_a_group_of_it():
     ],
 )  # fmt: skip
 def test_groups_are_told_by_the_rule_that_fits_every_clip(clips, groups, words):
-    assert groups_of(rows(*clips), "auto", {}) == (groups, words)
+    assert assign_group_names(rows(*clips), "auto", {}) == (groups, words)
 
 
 def test_groups_by_hand_come_first_then_the_users_pattern():
     clips = rows("a/anna/x1.avi", "b/anna/y2.avi")
-    assert groups_of(clips, "auto", {"a/anna/x1.avi": "p", "b/anna/y2.avi": "q"})[0] == ["p", "q"]
-    assert groups_of(clips, r"([xy])\d", {})[0] == ["x", "y"]
-    assert groups_of(clips, "none", {})[0] == ["a/anna/x1.avi", "b/anna/y2.avi"]
+    assert assign_group_names(clips, "auto", {"a/anna/x1.avi": "p", "b/anna/y2.avi": "q"})[0] == ["p", "q"]
+    assert assign_group_names(clips, r"([xy])\d", {})[0] == ["x", "y"]
+    assert assign_group_names(clips, "none", {})[0] == ["a/anna/x1.avi", "b/anna/y2.avi"]
     with pytest.raises(SystemExit, match=r"split\.group is \(z\), which finds no group in a/anna/x1"):
-        groups_of(clips, "(z)", {})
+        assign_group_names(clips, "(z)", {})
     with pytest.raises(SystemExit, match=r"no group for b/anna/y2\.avi"):
-        groups_of(clips, "auto", {"a/anna/x1.avi": "p"})
+        assign_group_names(clips, "auto", {"a/anna/x1.avi": "p"})
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_too_few_groups_and_parts_without_an_action_are_named(project, stage):
     with pytest.raises(SystemExit, match=r"fewer than 3 groups in b \(2\)"):
         stage(project, "split")
     with pytest.raises(SystemExit, match="test lacks b"):
-        split.check(pd.DataFrame({"action": list("aaabbb"), "group": list("123123"),
+        split.check_splits(pd.DataFrame({"action": list("aaabbb"), "group": list("123123"),
                                   "part": ["train", "val", "test", "train", "val", "val"]}),
                     pd.Series(list("123123")))  # fmt: skip
 
@@ -178,16 +178,16 @@ def test_official_lists_are_followed_and_val_is_taken_from_train_by_group(projec
     train, test = table["clip"][table["folder"] < "08"], table["clip"][table["folder"].between("08", "10")]
     (lists / "trainlist02.txt").write_text("".join(f"{clip} 1\n" for clip in train))
     (lists / "testlist02.txt").write_text("".join(f"{clip}\n" for clip in [*test, "a/not here/0.avi"]))
-    write_params(project, **{"split.lists": "lists", "split.list": 2})
+    write_params(project, **{"split.official_lists": "lists", "split.official_split": 2})
     stage(project, "split")
     made = pd.read_csv(project / "data/split.csv", dtype=str)
     assert set(made["clip"][made["part"] == "test"]) == set(test)
     assert set(made["clip"][made["part"] != "test"]) == set(train)
     assert (made.groupby("group")["part"].nunique() == 1).all() and (made["part"] == "val").any()
-    write_params(project, **{"split.lists": "lists", "split.list": 1})
+    write_params(project, **{"split.official_lists": "lists", "split.official_split": 1})
     with pytest.raises(SystemExit, match=r"trainlist01\.txt"):
         stage(project, "split")
-    write_params(project, **{"split.lists": "lists", "split.list": 2, "split.folds": 3})
+    write_params(project, **{"split.official_lists": "lists", "split.official_split": 2, "split.folds": 3})
     with pytest.raises(SystemExit, match=r"split\.folds is 3, but lists has official lists"):
         stage(project, "split")
     for path in lists.iterdir():
@@ -200,4 +200,4 @@ def test_official_lists_are_followed_and_val_is_taken_from_train_by_group(projec
 @pytest.mark.parametrize(("name", "groups"), [("ucf101-5", 121), ("weizmann", 9), ("jhmdb-12", 139)])
 def test_the_naming_rules_fit_the_real_data_sets(name, groups):
     clips = [path.relative_to(SHARED / name).as_posix() for path in sorted((SHARED / name).glob("*/*.avi"))]
-    assert len(set(groups_of(rows(*clips), "auto", {})[0])) == groups
+    assert len(set(assign_group_names(rows(*clips), "auto", {})[0])) == groups

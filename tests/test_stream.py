@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT, grey_levels, peak_of, write_clip
 from watchers import Blank
 
-from glimpse.core.frame_store import Stored
-from glimpse.features.views import clean_look
+from glimpse.core.frame_store import StoredClip
+from glimpse.features.views import clean_views
 from glimpse.frames import decoder as video
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.predict import stream
@@ -28,7 +28,7 @@ def moving_clip(path, count, fps):
 
 
 def followed(recognizer, path, seconds, **given):
-    return list(playback.Playback.of(path).followed(stream.Stream(recognizer, seconds, **given)))
+    return list(playback.VideoReader.open(path).followed(stream.Stream(recognizer, seconds, **given)))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_what_is_read_of_a_window_is_what_is_read_of_a_clip_that_long(tmp_path, 
     path, recognizer = moving_clip(tmp_path / "clip.avi", count, fps), Blank(frames=8, use=8)
     clip = video.read_clip(path, 20, 48)
     beliefs = followed(recognizer, path, count / clip.fps)
-    looks = clean_look(Stored.encode(clip), recognizer.look, recognizer.positions(path.name))
+    looks = clean_views(StoredClip.from_clip(clip), recognizer.views, recognizer.positions(path.name))
     assert np.array_equal(recognizer.looks, looks)
     assert len(beliefs) == 1 and beliefs[0].whole and beliefs[0].frames == 8
     assert (beliefs[0].start, beliefs[0].end) == (0, pytest.approx(count / clip.fps))
@@ -50,7 +50,7 @@ def test_a_window_as_long_as_a_clip_is_believed_what_the_clip_is(trained, approa
     for action in ("wave", "lift", "stand_up"):
         path = sorted((trained / "data/demo" / action).iterdir())[0]
         clip = video.read_clip(path, 20, 176)
-        expected = recognizer.believe(path.name, Stored.encode(clip))[-1]
+        expected = recognizer.predict(path.name, StoredClip.from_clip(clip))[-1]
         beliefs = followed(recognizer, path, clip.frames / clip.fps)
         assert beliefs[0].probabilities == pytest.approx(expected, abs=1e-5)
 
@@ -94,10 +94,10 @@ def test_after_a_pause_as_long_as_a_window_nothing_seen_before_counts():
 
 
 def test_the_frame_before_is_the_nearest_to_the_right_time():
-    recent, frames = stream.Recent(), [np.full(1, number) for number in range(60)]
+    recent, frames = stream.DiffBuffer(), [np.full(1, number) for number in range(60)]
     before = [recent.add(number / 24, frame)[0] for number, frame in enumerate(frames)]
     assert before == [0, 0, *range(58)]
-    slow = stream.Recent()
+    slow = stream.DiffBuffer()
     assert [slow.add(float(number), frame)[0] for number, frame in enumerate(frames[:4])] == [0, 0, 1, 2]
 
 

@@ -11,7 +11,7 @@ from conftest import ROOT, write_params
 
 import study
 from glimpse.core.settings import check, read
-from glimpse.tools.cross_validation import Trial, parts_of
+from glimpse.tools.cross_validation import Trial, trial_split
 
 BASE = Trial(use=10, temporal="lstm", views=2, seed=0, fold=0)
 
@@ -26,24 +26,24 @@ def a_data_set(groups=12, takes=2):
 @pytest.mark.parametrize("fold", range(3))
 def test_no_group_straddles_the_parts_of_a_trial(share, fold):
     actions, groups = a_data_set()
-    parts = parts_of(Trial(10, "lstm", 2, 1, fold, share), actions, groups, 3, 0.25, 0)
+    parts = trial_split(Trial(10, "lstm", 2, 1, fold, share), actions, groups, 3, 0.25, 0)
     held = {part: {groups[row] for row in rows} for part, rows in parts.items()}
     assert not (held["train"] & held["val"] or held["train"] & held["test"] or held["val"] & held["test"])
     assert all({actions[row] for row in rows} == set("abc") for rows in parts.values())
-    everything = parts_of(Trial(10, "lstm", 2, 1, fold), actions, groups, 3, 0.25, 0)
+    everything = trial_split(Trial(10, "lstm", 2, 1, fold), actions, groups, 3, 0.25, 0)
     assert set(parts["train"]) <= set(everything["train"])
     assert len(parts["train"]) == pytest.approx(share * len(everything["train"]), abs=6)  # a group has 6 clips
 
 
 def test_every_clip_is_tested_once_over_the_folds():
     actions, groups = a_data_set()
-    tested = [parts_of(Trial(10, "lstm", 2, 1, fold), actions, groups, 4, 0.25, 0)["test"] for fold in range(4)]
+    tested = [trial_split(Trial(10, "lstm", 2, 1, fold), actions, groups, 4, 0.25, 0)["test"] for fold in range(4)]
     assert sorted(np.concatenate(tested)) == list(range(len(actions)))
 
 
 def test_an_action_that_is_left_out_is_tested_and_never_trained():
     actions, groups = a_data_set()
-    parts = parts_of(Trial(10, "lstm", 2, 0, 0, left_out="b"), actions, groups, 3, 0.25, 0)
+    parts = trial_split(Trial(10, "lstm", 2, 0, 0, left_out="b"), actions, groups, 3, 0.25, 0)
     assert "b" not in {actions[row] for part in ("train", "val") for row in parts[part]}
     assert "b" in {actions[row] for row in parts["test"]}
 
@@ -59,7 +59,7 @@ def found(shares, groups=40, seeds=2):
                 right = (clip * 7 % (groups * 4)) < share * groups * 4
                 rows.append(trial.__dict__ | {"clip": f"{clip:03d}", "action": "a", "group": f"g{clip % groups}",
                                               "right": right, "known": True, "part": "test"})  # fmt: skip
-    return study.Found(pd.DataFrame(rows), trials)
+    return study.StudyResults(pd.DataFrame(rows), trials)
 
 
 def test_appearance_movement_and_order_are_told_apart():
@@ -103,10 +103,10 @@ def test_what_is_planned_answers_every_question(temporal, takes):
     trials = study.plan(s, base, replace(base, use=5), actions, groups)
     rows = []
     for trial in dict.fromkeys(trial for asked in trials.values() for trial in asked):
-        parts = parts_of(trial, actions, groups, 3, s.split.val, 0)
+        parts = trial_split(trial, actions, groups, 3, s.split.val, 0)
         rows += [trial.__dict__ | {"part": "test", "clip": str(row), "action": actions[row], "group": groups[row],
                                    "right": row % 3 > 0, "known": row % 2 > 0} for row in parts["test"]]  # fmt: skip
-    of = study.Found(pd.DataFrame(rows), trials)
+    of = study.StudyResults(pd.DataFrame(rows), trials)
     lines = [*study.told_by(of, 2, True), study.keep_of_lstm(of), study.half_enough(of, 5, 10), study.stability(of)]
     lines += [study.learning_curve(of)[2], study.never_seen(of, 0.1)[1]]
     assert len(lines) == 9 and ("25%" in lines[-2]) == (takes == 2)
@@ -121,7 +121,7 @@ def test_folds_that_leave_nothing_to_test_are_refused():
 
 @pytest.mark.slow
 def test_on_the_demo_the_words_are_the_known_answers(copied, stage, monkeypatch, capsys):
-    write_params(copied, **{"demo.actors": 8, "demo.takes": 2, "features.looks": 1, "features.size": 128,
+    write_params(copied, **{"demo.actors": 8, "demo.repetitions": 2, "features.augmented_views": 1, "features.input_size": 128,
                             "study.folds": 3, "study.seeds": 1})  # fmt: skip
     monkeypatch.chdir(copied)
     assert read("study").study.folds == 3

@@ -68,7 +68,7 @@ def test_other_settings_make_other_rows_that_name_them(run, tmp_path):
     kinds = {f"{frames}-{seed}": state(frames / 20, frames=frames, seed=seed) for frames in (5, 8) for seed in (0, 1)}
     run(commits(**kinds, alone=state(0.9, frames=10, draw="random")), "--csv", tmp_path / "kinds.csv")
     table = pd.read_csv(tmp_path / "kinds.csv")
-    assert list(table)[:2] == ["draw", "frames"] and len(table) == 12 and "seed" not in table
+    assert list(table)[:2] == ["sampling", "frames"] and len(table) == 12 and "seed" not in table
     assert table.groupby("frames")["runs"].first().to_dict() == {5: 2, 8: 2, 10: 1}
     assert table["sd"].isna().sum() == 4
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glimpse.evaluate.intervals import accuracy_score, difference
-from glimpse.evaluate.summary import calibration_lines, control_lines, summary
+from glimpse.evaluate.intervals import accuracy_score, paired_difference
+from glimpse.evaluate.summary import baseline_lines, calibration_lines, summary
 
 TABLES = ["scores", "controls", "early", "alarms", "predictions-first5", "predictions-all10"]
 
@@ -77,7 +77,7 @@ def made_up(same):
     figures = {"ece": 0.1, "ece_before": 0.2, "temperature": 1.5, "threshold": np.inf, "answered": 0.0}
     found = {a: {"accuracy": accuracy_score(r, groups), "recall": accuracy_score(r, groups)} | figures
              for a, r in right.items()}  # fmt: skip
-    gain = difference(right["first5"], right["all10"], groups)
+    gain = paired_difference(right["first5"], right["all10"], groups)
     curve = pd.DataFrame({"frames": [1, 2], "all10": [0.5, 0.9], "seen": [0.2, 0.9]})
     table = pd.DataFrame([(name, 0.5, 0.4, 0.6) for name in ("chance", "majority", "middle", "shuffled", "spread")])
     table.columns = ["control", "accuracy", "low", "high"]
@@ -95,9 +95,9 @@ def test_the_same_frames_and_no_alarm_are_said():
 
 def test_whether_order_counts_is_said_only_if_the_clips_show_it():
     *_, table, gain, _, _ = made_up(same=False)
-    assert "so it uses the order" in list(control_lines(table, 5, gain))[-1]
+    assert "so it uses the order" in list(baseline_lines(table, 5, gain))[-1]
     right = np.arange(60) < 30
-    assert "not seen to use" in list(control_lines(table, 5, difference(right, right, np.arange(60))))[-1]
+    assert "not seen to use" in list(baseline_lines(table, 5, paired_difference(right, right, np.arange(60))))[-1]
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ import yaml
 from conftest import write_params
 
 import train
-from glimpse.core.frame_store import Frames
-from glimpse.core.splits import load_parts
-from glimpse.features.views import clean_look
-from glimpse.inference.confidence import settled_after
+from glimpse.core.frame_store import FrameStore
+from glimpse.core.splits import load_splits
+from glimpse.features.views import clean_views
+from glimpse.inference.confidence import frames_to_stable
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.model import network as model
 from glimpse.train import loop as training
-from glimpse.train.loop import fit, loss_of, weight_of
+from glimpse.train.loop import class_weights, fit, sequence_loss
 
 
 def test_settings_reach_the_model_file(trained):
@@ -49,8 +49,8 @@ def test_reversing_the_frames_swaps_sitting_down_and_standing_up(frames_alone):
     for row, (clip, action) in enumerate(zip(table["clip"], table["action"], strict=True)):
         if action in swapped:
             read = features[row, 0, recognizer.positions(clip)]
-            both = recognizer.believe_features(np.stack([read, read[::-1]]))
-            answers = [recognizer.actions[after[-1].argmax()] for after in both]
+            both = recognizer.predict_features(np.stack([read, read[::-1]]))
+            answers = [recognizer.class_names[after[-1].argmax()] for after in both]
             forward.append(answers[0] == action)
             backward.append(answers[1] == swapped[action])
     assert len(forward) == 32 and np.mean(forward) >= 0.85 and np.mean(backward) >= 0.75, (forward, backward)
@@ -58,17 +58,17 @@ def test_reversing_the_frames_swaps_sitting_down_and_standing_up(frames_alone):
 
 @pytest.mark.parametrize("approach", ["first5", "all10"])
 def test_a_model_that_is_shown_frame_after_frame_says_what_it_says_of_the_whole_clip(trained, approach):
-    recognizer, frames = TorchRecognizer(trained / f"models/{approach}/model.pt"), Frames(trained / "data/frames")
+    recognizer, frames = TorchRecognizer(trained / f"models/{approach}/model.pt"), FrameStore(trained / "data/frames")
     for clip in pd.read_csv(trained / "data/clips.csv")["clip"][:3]:
-        looks = clean_look(frames.stored(clip), recognizer.look, recognizer.positions(clip))
-        whole, carried = recognizer.believe_looks(looks), np.zeros((1, recognizer.memory), np.float32)
+        looks = clean_views(frames.load(clip), recognizer.views, recognizer.positions(clip))
+        whole, carried = recognizer.predict_views(looks), np.zeros((1, recognizer.state_size), np.float32)
         later = carried  # a second reading, which began three frames later
         for number, look in enumerate(looks):
             if number == 3:
                 carried = np.concatenate([carried, later])
             beliefs, carried = recognizer.step(look, carried)
             assert np.allclose(beliefs[0], whole[number], atol=1e-5)
-        assert np.allclose(beliefs[1], recognizer.believe_looks(looks[3:])[-1], atol=1e-5)
+        assert np.allclose(beliefs[1], recognizer.predict_views(looks[3:])[-1], atol=1e-5)
 
 
 def test_a_model_keeps_how_long_its_clips_usually_are(trained):
@@ -89,17 +89,17 @@ def relabel(folder, rows):
 def small(folder, **changes):
     """The small project's settings with changes."""
     tree = yaml.safe_load((folder / "params.yaml").read_text())
-    kept = {"features.looks": tree["features"]["looks"], "features.size": tree["features"]["size"]}
+    kept = {"features.augmented_views": tree["features"]["looks"], "features.input_size": tree["features"]["size"]}
     write_params(folder, **(kept | changes))
 
 
 @pytest.mark.parametrize("temporal", ["lstm+mean", "lstm", "gru", "mean", "attention", "ridge"])
 def test_four_clips_are_learnt_by_heart(copied, stage, temporal):
-    names, parts = load_parts([], copied / "data/clips.csv", copied / "data/split.csv")
-    of = {action: parts["train"].clips[list(parts["train"].actions).index(n)] for n, action in enumerate(names)}
+    names, parts = load_splits([], copied / "data/clips.csv", copied / "data/split.csv")
+    of = {action: parts["train"].clips[list(parts["train"].labels).index(n)] for n, action in enumerate(names)}
     chosen = [(of[a], a) for a in ("lift", "wave", "sit_down", "stand_up")]
     relabel(copied, [(clip, action, part) for clip, action in chosen for part in ("train", "val")])
-    small(copied, **{"model.temporal": temporal, "train.epochs": 60, "train.patience": 60, "first5.use": 10})
+    small(copied, **{"model.head": temporal, "train.epochs": 60, "train.patience": 60, "first5.num_frames": 10})
     stage(copied, "train", "first5")
     history = pd.read_csv(copied / "models/first5/history.csv")
     assert history["val_accuracy"].max() == 1.0  # in the clean look, of clips trained on in both
@@ -111,7 +111,7 @@ def test_shuffled_labels_fall_to_chance(copied, stage):
     table["action"] = np.random.default_rng(0).permutation(table["action"])
     rows = [(r.clip, r.action, "val" if r.part == "test" else r.part) for r in table.itertuples()]
     relabel(copied, rows)
-    small(copied, **{"train.epochs": 15, "model.temporal": "mean"})
+    small(copied, **{"train.epochs": 15, "model.head": "mean"})
     stage(copied, "train", "all10")
     last = pd.read_csv(copied / "models/all10/history.csv")["val_accuracy"].iloc[-5:].mean()
     n = sum(part == "val" for _, _, part in rows)
@@ -130,7 +130,13 @@ def test_the_same_settings_make_the_same_bytes_and_another_seed_does_not(copied,
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_tuned_backbone_trains_from_stored_frames(copied, stage, tied):
-    changes = {"model.tune": 2, "model.tied": tied, "train.epochs": 2, "frames": 4, "first5.use": 3}
+    changes = {
+        "model.finetune_blocks": 2,
+        "model.shared_backbone": tied,
+        "train.epochs": 2,
+        "frames": 4,
+        "first5.num_frames": 3,
+    }
     small(copied, **changes)
     stage(copied, "train", "first5")
     kept = model.load(copied / "models/first5/model.pt")
@@ -146,40 +152,45 @@ def test_a_tuned_backbone_trains_from_stored_frames(copied, stage, tied):
 
 def test_the_original_study_trains(copied, stage):
     """Random frames drawn once per clip, a MobileNet of its own for every frame, all of them tuned, and an LSTM."""
-    study = {"draw": "random", "redraw": False, "model.tied": False, "model.tune": 19}
-    study |= {"features.follow": False, "features.change": False, "features.flow": False}
-    small(copied, **study, **{"frames": 3, "first5.use": 2, "train.epochs": 1, "features.size": 64})
+    study = {
+        "sampling": "random",
+        "resample_each_epoch": False,
+        "model.shared_backbone": False,
+        "model.finetune_blocks": 19,
+    }
+    study |= {"features.crop": False, "features.rgb_diff": False, "features.flow": False}
+    small(copied, **study, **{"frames": 3, "first5.num_frames": 2, "train.epochs": 1, "features.input_size": 64})
     for approach in ("first5", "all10"):
         stage(copied, "train", approach)
     stage(copied, "evaluate")
     kept = model.load(copied / "models/all10/model.pt")
-    assert len(kept["backbones"]) == 3 and kept["draw"] == "random" and kept["tune"] == 19
+    assert len(kept["backbones"]) == 3 and kept["sampling"] == "random" and kept["tune"] == 19
 
 
 @pytest.mark.parametrize("balance", ["weights", "sampler", "none"])
 def test_every_way_to_balance_trains(copied, stage, balance):
-    small(copied, **{"train.balance": balance, "train.epochs": 1})
+    small(copied, **{"train.class_balance": balance, "train.epochs": 1})
     stage(copied, "train", "first5")
 
 
 def test_weights_make_few_clips_count_as_much_as_many():
     actions = np.array([0] * 8 + [1] * 2)
-    weight = weight_of(actions, 2, "weights")
+    weight = class_weights(actions, 2, "weights")
     assert (weight[0] * 8).item() == pytest.approx((weight[1] * 2).item())
-    assert weight_of(actions, 2, "none") is None
+    assert class_weights(actions, 2, "none") is None
 
 
 def test_the_loss_is_the_cross_entropy_where_every_belief_is_the_same():
     logits, target = torch.tensor([[2.0, 0.0], [0.5, 1.0]]), torch.tensor([0, 1])
     expected = torch.nn.functional.cross_entropy(logits, target)
-    assert loss_of(logits[None, :, None].expand(2, -1, 4, -1), target).item() == pytest.approx(expected.item())
+    assert sequence_loss(logits[None, :, None].expand(2, -1, 4, -1), target).item() == pytest.approx(expected.item())
 
 
 @pytest.mark.parametrize(
     ("answers", "settled"), [([0, 0, 0], 1), ([1, 0, 0], 2), ([0, 1, 0], 3), ([1, 0, 1, 1], 3), ([2], 1)]
 )
 def test_an_answer_has_settled_when_it_no_longer_changes(answers, settled):
-    assert settled_after(np.eye(3)[answers]) == settled
+    assert frames_to_stable(np.eye(3)[answers]) == settled
 
 
 class OneReader(torch.nn.Sequential):
@@ -204,7 +215,7 @@ def test_refit_trains_again_from_the_start_on_train_and_val_for_as_long_as_was_b
 
     monkeypatch.setattr(training, "fit", watched)
     stage(copied, "train", "first5")
-    _, parts = load_parts([], copied / "data/clips.csv", copied / "data/split.csv")
+    _, parts = load_splits([], copied / "data/clips.csv", copied / "data/split.csv")
     assert trainings[0][:2] == (parts["train"].clips, 4)
     assert len(trainings) == 1 + refit
     if refit:

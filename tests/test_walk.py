@@ -147,7 +147,7 @@ def test_mistakes_are_one_line_that_names_them_and_lose_nothing(clone, tmp_path)
     mistakes = {
         "frames=0": "params.yaml: frames is 0, but it takes a whole number from 1 to 200",
         "frames=abc": "params.yaml: frames is abc, but it takes a whole number from 1 to 200",
-        "first5.use=11": "params.yaml: first5.use is 11, but it must be no more than frames (10)",
+        "first5.num_frames=11": "params.yaml: first5.num_frames is 11, but it must be no more than frames (10)",
         "frmes=5": "'frmes'",  # DVC's own words
         f"dataset={tmp_path / 'empty'}": f"dataset: {tmp_path / 'empty'} has usable clips of 0 actions",
         f"dataset={tmp_path / 'bad'}": "down/1.mp4: not a video: text",

@@ -10,8 +10,8 @@ import numpy as np
 from glimpse.inference.recognizer import Recognizer
 
 KEPT = {
-    "actions": ["left", "right"], "use": 10, "temperature": 1.0, "candidates": 20, "frames": 10, "draw": "segments",
-    "seed": 0, "store_size": 48, "look": {"size": 32, "follow": True, "change": True, "flow": True}, "seconds": 2.0,
+    "actions": ["left", "right"], "use": 10, "temperature": 1.0, "candidates": 20, "frames": 10, "sampling": "segments",
+    "seed": 0, "frame_size": 48, "look": {"size": 32, "follow": True, "change": True, "flow": True}, "seconds": 2.0,
     "val": {"confidence": [0.5] * 20, "right": [True] * 20},
 }  # fmt: skip
 
@@ -25,7 +25,7 @@ class Blank(Recognizer):
 
     memory = 1
 
-    def believe_looks(self, looks):
+    def predict_views(self, looks):
         raise NotImplementedError
 
     def step(self, look, carried):

@@ -12,16 +12,18 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from glimpse.core.tables import read_table
-from glimpse.split.labels import correct, corrections
+from glimpse.core.files import read_table
+from glimpse.split.labels import read_corrections, write_correction
 
 LABELS, DOUBTS, ANSWERS = "data/labels.csv", "metrics/doubts.csv", "metrics/predictions-all10.csv"
 LISTS = ("Doubtful labels", "Least sure")
 ROWS = 6  # clips on a page of a list
-NO_DOUBTS = "`make doubts` makes this list, in a few minutes: it asks models that have not seen a clip what it shows."
+NO_LABEL_ISSUES = (
+    "`make doubts` makes this list, in a few minutes: it asks models that have not seen a clip what it shows."
+)
 
 
-def told(function: Callable) -> Callable:
+def show_errors(function: Callable) -> Callable:
     """The function, with what would end the program told in the page: it would end the page for everybody."""
 
     @wraps(function)
@@ -34,7 +36,7 @@ def told(function: Callable) -> Callable:
     return run
 
 
-def doubtful(which: str) -> pd.DataFrame:
+def suspect_clips(which: str) -> pd.DataFrame:
     """A list, worst first: columns clip, action (its label), suggested, chance (of the label) and sure (of the other).
 
     Doubtful labels: what models that have not seen a clip call something else, `mislabelled` ("yes") if they do so
@@ -83,12 +85,12 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
     pending, page, written = gr.State({}), gr.State(0), gr.State(0)
 
     @gr.render(inputs=[which, page, written])
-    @told
+    @show_errors
     def rows(which: str, page: int, _: int) -> None:
         if which == LISTS[0] and not Path(DOUBTS).exists():
-            gr.Markdown(NO_DOUBTS)
+            gr.Markdown(NO_LABEL_ISSUES)
             return
-        table, held = doubtful(which), corrections(LABELS)
+        table, held = suspect_clips(which), read_corrections(LABELS)
         table = table[table["clip"].isin(list(folders))].iloc[page * ROWS : (page + 1) * ROWS]
         if not len(table):
             gr.Markdown("No more clips." if page else "None: the models agree with every label.")
@@ -106,10 +108,10 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
             action.change(choose, [pending, action], [pending, said], api_visibility="private", show_progress="hidden")
             accept.click(partial(str, suggested), None, action, api_visibility="private", show_progress="hidden")
 
-    @told
+    @show_errors
     def choice(pending: dict[str, str], action: str, clip: str, folder: str) -> tuple[dict[str, str], str]:
         chosen = {other: of for other, of in pending.items() if other != clip}
-        if action != corrections(LABELS).get(clip, folder):
+        if action != read_corrections(LABELS).get(clip, folder):
             chosen[clip] = action
         return chosen, in_words(chosen)
 
@@ -121,9 +123,9 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
     gr.Markdown("### Corrections in data/labels.csv")
 
     @gr.render(inputs=[written])
-    @told
-    def kept(_: int) -> None:
-        held = corrections(LABELS)
+    @show_errors
+    def config(_: int) -> None:
+        held = read_corrections(LABELS)
         if not held:
             gr.Markdown("None.")
         for clip, action in list(held.items())[:200]:
@@ -139,9 +141,9 @@ def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
         _, written, words = mend(written, {clip: folders[clip]})
         return {other: action for other, action in pending.items() if other != clip}, written, words
 
-    @told
+    @show_errors
     def mend(written: int, pending: dict[str, str]) -> tuple[dict[str, str], int, str]:
-        held = correct(LABELS, pending, folders)
+        held = write_correction(LABELS, pending, folders)
         return {}, written + 1, f"{len(held)} corrections in data/labels.csv: run `dvc repro` to train with them."
 
     def all_pending(written: int, pending: dict[str, str]) -> tuple[dict[str, str], int, str]:

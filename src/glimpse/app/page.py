@@ -13,10 +13,10 @@ import pandas as pd
 from glimpse.app import label_tab as mending
 from glimpse.app import upload as trying
 from glimpse.app.result import page_of, sentence
-from glimpse.app.security import Gate
-from glimpse.core.frame_store import Frames, from_jpeg
-from glimpse.core.tables import read_table
-from glimpse.frames.decoder import Unreadable
+from glimpse.app.security import LocalOnlyMiddleware
+from glimpse.core.frame_store import FrameStore, from_jpeg
+from glimpse.core.files import read_table
+from glimpse.frames.decoder import UnreadableClip
 
 REPORT = Path("metrics/report.html")
 MOST_EXAMPLES = 10
@@ -41,9 +41,9 @@ def examples_of(table: pd.DataFrame) -> pd.DataFrame:
     return tested.iloc[list(dict.fromkeys(chosen))]
 
 
-def layout(asked: trying.Asked, dataset: Path, split: pd.DataFrame, folders: dict[str, str]) -> gr.Blocks:
+def layout(asked: trying.PredictionService, dataset: Path, split: pd.DataFrame, folders: dict[str, str]) -> gr.Blocks:
     """The page's three tabs."""
-    frames, number_of = Frames("data/frames"), {clip: number for number, clip in enumerate(folders)}
+    frames, number_of = FrameStore("data/frames"), {clip: number for number, clip in enumerate(folders)}
     examples = examples_of(split)
 
     def try_out(path: str | None, label: str = "") -> str:
@@ -52,7 +52,7 @@ def layout(asked: trying.Asked, dataset: Path, split: pd.DataFrame, folders: dic
         name = Path(path).name
         try:
             return page_of(name, label, *asked.about(Path(path)), asked.error, asked.usual)
-        except Unreadable as reason:
+        except UnreadableClip as reason:
             return sentence(f"{name}: {reason}. Try another clip.")
         except SystemExit as ended:
             return sentence(str(ended))
@@ -100,9 +100,9 @@ def layout(asked: trying.Asked, dataset: Path, split: pd.DataFrame, folders: dic
     return page
 
 
-def _thumb(frames: Frames, clip: str) -> np.ndarray:
+def _thumb(frames: FrameStore, clip: str) -> np.ndarray:
     """A clip's middle frame: uint8 RGB."""
-    jpegs = frames.stored(clip).jpegs
+    jpegs = frames.load(clip).frames
     return from_jpeg(jpegs[len(jpegs) // 2])[..., ::-1]
 
 
@@ -113,19 +113,19 @@ def _report() -> str:
     return sentence("There is no metrics/report.html: run `dvc repro`, then load this page again.")
 
 
-def served(asked: trying.Asked, dataset: Path, port: int) -> Gate:
+def build_app(asked: trying.PredictionService, dataset: Path, port: int) -> LocalOnlyMiddleware:
     """The page as an ASGI application, for this port."""
     table = read_table("data/clips.csv", ["clip", "action"])
     folders = dict(zip(table["clip"], table["action"], strict=True))
     split = read_table("data/split.csv", ["clip", "action", "part"])
-    frames, names = Frames("data/frames"), list(folders)
+    frames, names = FrameStore("data/frames"), list(folders)
     page = layout(asked, dataset, split, folders)
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @lru_cache(maxsize=64)
     def played(number: int) -> bytes:
         tried = asked.readers.run(asked.read, dataset / names[number])
-        return tried.played if isinstance(tried, trying.Tried) else b""
+        return tried.played if isinstance(tried, trying.UploadedClip) else b""
 
     @app.get("/report")
     def report() -> fastapi.Response:
@@ -142,7 +142,7 @@ def served(asked: trying.Asked, dataset: Path, port: int) -> Gate:
         if not 0 <= number < len(names):
             return fastapi.Response(status_code=404)
         try:
-            jpegs = frames.stored(names[number]).jpegs
+            jpegs = frames.load(names[number]).frames
         except SystemExit:
             return fastapi.Response(status_code=404)
         return fastapi.Response(jpegs[len(jpegs) // 2], media_type="image/jpeg")
@@ -156,4 +156,4 @@ def served(asked: trying.Asked, dataset: Path, port: int) -> Gate:
         mcp_server=False, theme=theme, css_paths=Path(__file__).with_name("app.css"),
         blocked_paths=[os.getcwd()],
     )  # fmt: skip
-    return Gate(mounted, (trying.MEGABYTES + 1) * 2**20)
+    return LocalOnlyMiddleware(mounted, (trying.MEGABYTES + 1) * 2**20)

@@ -10,8 +10,7 @@ from html import escape
 
 import numpy as np
 
-from glimpse.app.upload import Answer, Tried
-from glimpse.inference.confidence import settled_after
+from glimpse.app.upload import ModelPrediction, UploadedClip
 from glimpse.predict.output import LONG
 
 SHOWN = 6  # actions that get a bar, a line and a colour of their own
@@ -23,7 +22,9 @@ def sentence(text: str) -> str:
     return f'<div class="glimpse"><p class="sorry">{escape(text)}</p></div>'
 
 
-def page_of(name: str, label: str, tried: Tried, answers: Sequence[Answer], error: float, usual: float) -> str:
+def page_of(
+    name: str, label: str, tried: UploadedClip, answers: Sequence[ModelPrediction], error: float, usual: float
+) -> str:
     """All that is to be said of a clip. label: what the data set says it shows, "" if it is not of it. usual: seconds
     that the clips last which the models were trained on, 0 if unknown."""
     facts = f"{tried.frames} frames, {tried.seconds:.1f} s, {tried.width} x {tried.height} pixels"
@@ -40,7 +41,7 @@ def page_of(name: str, label: str, tried: Tried, answers: Sequence[Answer], erro
     return f'<div class="glimpse">{top}<div class="both">{both}</div></div>'
 
 
-def likeliest(answers: Sequence[Answer]) -> list[str]:
+def likeliest(answers: Sequence[ModelPrediction]) -> list[str]:
     """The actions worth showing, in their order: the likeliest of any approach."""
     best: dict[str, float] = {}
     for answer in answers:
@@ -49,7 +50,7 @@ def likeliest(answers: Sequence[Answer]) -> list[str]:
     return sorted(sorted(best, key=lambda action: -best[action])[:SHOWN])
 
 
-def card(answer: Answer, shown: Sequence[str], error: float) -> str:
+def card(answer: ModelPrediction, shown: Sequence[str], error: float) -> str:
     """What one approach says."""
     last, use = answer.beliefs[-1], len(answer.beliefs)
     first = int(last.argmax())
@@ -57,7 +58,7 @@ def card(answer: Answer, shown: Sequence[str], error: float) -> str:
     if chance >= answer.least:
         said = f'<p class="said"><b class="answer">{action}</b> {chance:.1%}</p>'
         why = f"sure enough to be wrong in at most {error:.0%} of its answers; settled after "
-        why += f"{settled_after(answer.beliefs)} of {use} frames"
+        why += f"{frames_to_stable(answer.beliefs)} of {use} frames"
     else:
         said = f'<p class="said"><b class="answer unknown">unknown</b> likeliest: {action} {chance:.1%}</p>'
         why = "never sure enough: there were too few val clips to tell from when on"
@@ -73,7 +74,7 @@ def card(answer: Answer, shown: Sequence[str], error: float) -> str:
     )
 
 
-def bars(answer: Answer, shown: Sequence[str]) -> str:
+def bars(answer: ModelPrediction, shown: Sequence[str]) -> str:
     """The probability of each shown action after the last frame."""
     rows = []
     for number, action in enumerate(shown):
@@ -88,7 +89,7 @@ def bars(answer: Answer, shown: Sequence[str]) -> str:
     return f'<div class="bars">{"".join(rows)}</div>{more}'
 
 
-def chart(answer: Answer, shown: Sequence[str]) -> str:
+def chart(answer: ModelPrediction, shown: Sequence[str]) -> str:
     """How the belief in each shown action grows frame by frame, as an SVG line chart."""
     use = len(answer.beliefs)
     across = LEFT + 8 + np.arange(use) * (WIDE - LEFT - 20) / max(1, use - 1)

@@ -26,7 +26,7 @@ HEADERS = {
 }
 
 
-class Gate:
+class LocalOnlyMiddleware:
     """An ASGI application in front of another. most: bytes that a request may hold."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], most: int) -> None:

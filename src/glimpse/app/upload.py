@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 
 from glimpse.core import isolation
-from glimpse.core.frame_store import Stored, from_jpeg, to_jpeg
-from glimpse.features.views import cover
+from glimpse.core.frame_store import StoredClip, from_jpeg, to_jpeg
+from glimpse.features.views import resize_short_side
 from glimpse.frames import dataset as clips
 from glimpse.frames import decoder as video
 from glimpse.inference.torch_recognizer import TorchRecognizer
-from glimpse.report.gradcam import heat, overlaid
+from glimpse.report.gradcam import blend_heatmap, gradcam
 
 MEGABYTES, SECONDS, WIDEST, HIGHEST = 100, 120, 4096, 2304  # the largest clip that may be handed in
 GUESSED_FPS = 25  # where the file tells none
@@ -30,10 +30,10 @@ PLAYED, PLAYED_SIDE = 300, 240  # of what the page plays: frames at most, and pi
 
 
 @dataclass
-class Tried:
+class UploadedClip:
     """A clip as it was handed in: its `Stored` candidates, how long it is, and a WebM (VP8) for a browser to play."""
 
-    stored: Stored
+    stored: StoredClip
     frames: int
     seconds: float
     width: int
@@ -42,7 +42,7 @@ class Tried:
 
 
 @dataclass
-class Answer:
+class ModelPrediction:
     """What one approach says of a clip.
 
     beliefs: probabilities (use, actions) after each frame; pictures: of each frame that it read a JPEG, and one with
@@ -56,34 +56,36 @@ class Answer:
     least: float
 
 
-def read(path: Path, candidates: int, size: int) -> Tried | video.Unreadable:
+def read(path: Path, candidates: int, size: int) -> UploadedClip | video.UnreadableClip:
     """A file within the limits as `Tried`, or the Unreadable that says why not."""
     try:
-        if not clips.is_text(str(path)):
-            raise video.Unreadable(clips.NOT_TEXT)
-        video.check_file(path)
+        if not clips.is_utf8(str(path)):
+            raise video.UnreadableClip(clips.NOT_UTF8)
+        video.sniff_file(path)
         _check_limits(path)
         clip = video.read_clip(path, candidates, size)
         seconds = clip.frames / (clip.fps or GUESSED_FPS)
         if seconds > SECONDS:
-            raise video.Unreadable(f"too long: {seconds:.0f} s, at most {SECONDS} s are taken")
-        return Tried(Stored.encode(clip), clip.frames, seconds, clip.width, clip.height, playable(path, clip.frames))
-    except video.Unreadable as reason:
+            raise video.UnreadableClip(f"too long: {seconds:.0f} s, at most {SECONDS} s are taken")
+        return UploadedClip(
+            StoredClip.from_clip(clip), clip.frames, seconds, clip.width, clip.height, playable(path, clip.frames)
+        )
+    except video.UnreadableClip as reason:
         return reason
 
 
 def _check_limits(path: Path) -> None:
     """Raises Unreadable where the file's size, or what its header says, is beyond the limits."""
     if path.stat().st_size > MEGABYTES * 10**6:
-        raise video.Unreadable(f"too large: at most {MEGABYTES} MB are taken")
+        raise video.UnreadableClip(f"too large: at most {MEGABYTES} MB are taken")
     header = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     names = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS
     width, height, frames, fps = (header.get(name) for name in names)
     if max(width, height) > WIDEST or min(width, height) > HIGHEST:
         most = f"{WIDEST}x{HIGHEST}"
-        raise video.Unreadable(f"too large: {width:.0f}x{height:.0f} pixels, at most {most} are taken")
+        raise video.UnreadableClip(f"too large: {width:.0f}x{height:.0f} pixels, at most {most} are taken")
     if 0 < fps < 1000 and frames / fps > SECONDS:
-        raise video.Unreadable(f"too long: {frames / fps:.0f} s, at most {SECONDS} s are taken")
+        raise video.UnreadableClip(f"too long: {frames / fps:.0f} s, at most {SECONDS} s are taken")
 
 
 def playable(path: Path | str, frames: int) -> bytes:
@@ -106,7 +108,7 @@ def _make_playable(path: Path | str, frames: int, made: Path) -> None:
             ok, frame = source.retrieve()
             if not ok:
                 break
-            frame = cover(frame, min(PLAYED_SIDE, *frame.shape[:2]))
+            frame = resize_short_side(frame, min(PLAYED_SIDE, *frame.shape[:2]))
             frame = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
             if not writer.isOpened():
                 codec, shape = cv2.VideoWriter.fourcc(*"VP80"), frame.shape[1::-1]
@@ -116,7 +118,7 @@ def _make_playable(path: Path | str, frames: int, made: Path) -> None:
     writer.release()
 
 
-class Readers:
+class DecodePool:
     """Processes that read clips, one clip each at a time; whoever finds all of them busy waits."""
 
     def __init__(self, each: Sequence[Callable[..., Iterator]]) -> None:
@@ -126,7 +128,7 @@ class Readers:
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, count: int) -> "Iterator[Readers]":
+    def started(cls, count: int) -> "Iterator[DecodePool]":
         """So many of them, until the block ends."""
         with contextlib.ExitStack() as stack:
             yield cls([stack.enter_context(isolation.processes(1, PATIENCE)) for _ in range(count)])
@@ -135,35 +137,37 @@ class Readers:
         """work(path) in one of the processes; where that crashes or takes too long, an Unreadable that says so."""
         each = self._idle.get()
         try:
-            return next(each(work, [path], video.Unreadable, 1))
+            return next(each(work, [path], video.UnreadableClip, 1))
         finally:
             self._idle.put(each)
 
 
-class Asked:
+class PredictionService:
     """Both approaches, ready to be asked about clips by several people."""
 
-    def __init__(self, recognizers: dict[str, TorchRecognizer], readers: Readers, error: float) -> None:
+    def __init__(self, recognizers: dict[str, TorchRecognizer], readers: DecodePool, error: float) -> None:
         self.recognizers, self.readers, self.error = recognizers, readers, error
-        kept = next(iter(recognizers.values())).kept
-        self.read = partial(read, candidates=kept["candidates"], size=kept["store_size"])
+        kept = next(iter(recognizers.values())).config
+        self.read = partial(read, candidates=kept["candidates"], size=kept["frame_size"])
         self.usual: float = kept["seconds"]
         self._one_at_a_time = threading.Lock()  # PyTorch keeps the cores busy with one
 
-    def about(self, path: Path) -> tuple[Tried, list[Answer]]:
+    def about(self, path: Path) -> tuple[UploadedClip, list[ModelPrediction]]:
         """A file as it was read, and what each approach says of it; raises Unreadable."""
         tried = self.readers.run(self.read, path)
-        if isinstance(tried, video.Unreadable):
+        if isinstance(tried, video.UnreadableClip):
             raise tried
-        assert isinstance(tried, Tried)
+        assert isinstance(tried, UploadedClip)
         with self._one_at_a_time:
             return tried, [self._answer(name, path.name, tried.stored) for name in self.recognizers]
 
-    def _answer(self, approach: str, clip: str, stored: Stored) -> Answer:
+    def _answer(self, approach: str, clip: str, stored: StoredClip) -> ModelPrediction:
         recognizer = self.recognizers[approach]
         positions = recognizer.positions(clip)
-        frames = [from_jpeg(stored.jpegs[position]) for position in positions]
-        _, hot = heat(recognizer, stored, positions, clip)
-        pictures = [(to_jpeg(frame), to_jpeg(overlaid(frame, one))) for frame, one in zip(frames, hot, strict=True)]
-        beliefs = recognizer.believe(clip, stored)
-        return Answer(approach, recognizer.actions, beliefs, pictures, recognizer.threshold(self.error))
+        frames = [from_jpeg(stored.frames[position]) for position in positions]
+        _, hot = gradcam(recognizer, stored, positions, clip)
+        pictures = [
+            (to_jpeg(frame), to_jpeg(blend_heatmap(frame, one))) for frame, one in zip(frames, hot, strict=True)
+        ]
+        beliefs = recognizer.predict(clip, stored)
+        return ModelPrediction(approach, recognizer.class_names, beliefs, pictures, recognizer.threshold(self.error))

@@ -1,81 +1,124 @@
-"""Writing files so that they are whole or not there: beside their place, then renamed into it."""
+"""Files that stages hand on: atomic writing, CSV tables and NumPy arrays, each error one line that names the file."""
 
 import contextlib
 import glob
-import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextlib.contextmanager
-def whole(path: Path | str, mode: str = "w") -> Iterator[IO]:
+def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO]:
     """Open a file that appears at `path` when the block ends, and not at all if the block fails.
 
-    What stood at `path`, a read-only link into DVC's cache too, is replaced and never written into. What killed
-    processes left beside it goes.
+    An existing file, or read-only link into DVC's cache, is replaced and never written into. Temporary files that
+    killed processes left beside it are deleted.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            pid = left.name.split(".")[-2]
-            if pid.isdecimal() and _ended(int(pid)):
-                left.unlink(missing_ok=True)
-        with open(beside, mode, encoding=encoding, newline=newline) as file:
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            pid = leftover.name.split(".")[-2]
+            if pid.isdecimal() and _has_ended(int(pid)):
+                leftover.unlink(missing_ok=True)
+        with open(temporary, mode, encoding=encoding, newline=newline) as file:
             yield file
-        beside.replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise SystemExit(f"{path}: could not be written: {error.strerror or error}") from None
     finally:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
 
 
-def _ended(pid: int) -> bool:
+def _has_ended(pid: int) -> bool:
     """Whether a process is known to have ended."""
     try:
-        import psutil  # comes with DVC; whoever has nothing but an exported model may lack it
+        import psutil  # comes with DVC; an environment that only runs an exported model may lack it
     except ImportError:
         return False
     return not psutil.pid_exists(pid)
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path | str) -> Iterator[Path]:
-    """A new folder to fill, which takes the place of the one at `path` when the block ends, and is gone if it fails.
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Yield a new folder to fill, which replaces the one at `path` when the block ends; it is deleted on failure.
 
-    Never inside `path`, where DVC would take what a killed process leaves for a part of its output.
+    It is never inside `path`, where DVC would count what a killed process leaves as output.
     """
-    path = Path(path).resolve()  # through a link, if it is one
-    beside = path.with_name(f".{path.name}.part")
+    path = Path(path).resolve()  # follow a link
+    temporary = path.with_name(f".{path.name}.part")
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        yield beside
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
         shutil.rmtree(path, ignore_errors=True)
-        beside.rename(path)
+        temporary.rename(path)
     except OSError as error:
         raise SystemExit(f"{path}: could not be written: {error.strerror or error}") from None
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remember(path: Path | str, content: bytes) -> None:
-    """Write bytes into a cache, their check sum behind them."""
-    with whole(path, "wb") as file:
-        file.write(content)
-        file.write(hashlib.sha256(content).digest())
+def write_table(path: Path | str, table: "pd.DataFrame") -> None:
+    """Write a table as CSV, with the same bytes on every system."""
+    with atomic_write(path) as file:
+        table.to_csv(file, index=False, lineterminator="\n")
 
 
-def remembered(path: Path | str) -> bytes | None:
-    """Bytes from a cache; None if there are none, or they are damaged."""
-    with contextlib.suppress(OSError):
-        content = Path(path).read_bytes()
-        if hashlib.sha256(content[:-32]).digest() == content[-32:]:
-            return content[:-32]
-    return None
+def read_table(path: Path | str, columns: Iterable[str]) -> "pd.DataFrame":
+    """Read a CSV file as a table of strings; no type is inferred, since an action may be called NA or 01.
+
+    Exits with one line if the file or one of `columns` is missing, or the file is no CSV.
+    """
+    import pandas as pd  # here, since programs that only run a model do without
+
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror or error}: run `dvc repro` to make it") from None
+    except (ValueError, pd.errors.ParserError) as error:
+        raise SystemExit(f"{path}: not a CSV table in UTF-8: {' '.join(str(error).split())}") from None
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise SystemExit(f"{path}: has no column {', '.join(missing)}: its first line must name the columns")
+    return table
+
+
+def read_numbers(path: Path | str, text_columns: Iterable[str], number_columns: Iterable[str]) -> "pd.DataFrame":
+    """Read a CSV file whose `number_columns` hold numbers (NaN where empty); anything else in them exits."""
+    import pandas as pd
+
+    table = read_table(path, [*text_columns, *number_columns])
+    for name in number_columns:
+        numbers = pd.to_numeric(table[name], errors="coerce").astype(float)
+        if (numbers.isna() & (table[name] != "")).any():
+            raise SystemExit(f"{path}: column {name} holds something that is not a number: run `dvc repro`")
+        table[name] = numbers
+    return table
+
+
+def load_array(path: Path | str, *shape: int | None) -> np.ndarray:
+    """Memory-map a NumPy file of this shape, where None stands for any size.
+
+    Exits with one line if the file is missing, damaged or of another shape.
+    """
+    try:
+        array = np.load(path, mmap_mode="r")
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror or error}: run `dvc repro` to make it") from None
+    except Exception as error:  # NumPy raises many kinds for bytes that are no array
+        raise SystemExit(f"{path}: damaged ({type(error).__name__}): run `dvc repro` to make it anew") from None
+    if len(shape) != array.ndim or any(size not in (None, actual) for size, actual in zip(shape, array.shape)):
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        raise SystemExit(f"{path}: its shape is {array.shape}, expected ({expected}): run `dvc repro` to make it anew")
+    return array

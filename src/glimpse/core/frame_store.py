@@ -1,157 +1,115 @@
-"""Stored frames: JPEGs in tar files, one tar a clip in `.cache/` and sixteen shards in `data/frames/`.
+"""Stored frames: JPEGs in tar files, one tar per clip in `.cache/` and sixteen shards in `data/frames/`.
 
-A clip's shard follows from its name, so that an added clip changes one shard; `tar tf` shows what is in it:
-"wave/anna/take 1.mp4/07.jpg" is candidate 7 of that clip, "07-change.jpg" what changed to it from shortly before.
+A clip's shard follows from its name alone, so an added clip changes one shard. `tar tf` lists what a shard holds:
+"wave/anna/take 1.mp4/07.jpg" is stored frame 7 of that clip, "07-change.jpg" its difference to the frame 0.08 s before.
 """
 
 import hashlib
-import inspect
 import io
 import json
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import IO, Any, Self
+from typing import IO, Self
 
-import cv2
-import numpy as np
+from glimpse.core.cache import cache_read, cache_write
 
-from glimpse.core.files import remember, remembered
-
-JPEG_QUALITY = 95
-
-Places = dict[str, list[tuple[int, int]]]  # in a shard: {clip: [(offset, size) of each JPEG]}
+JpegOffsets = dict[str, list[tuple[int, int]]]  # of a shard: {clip: [(offset, size) of each JPEG]}
 
 
 @dataclass
-class Stored:
-    """One clip's candidates: the JPEG of each, and of its change."""
+class StoredClip:
+    """One clip's stored frames: the JPEG of each frame and of its difference to the frame shortly before."""
 
-    jpegs: list[bytes]
-    changes: list[bytes]
-    seconds: float = 0.0  # how long the clip is; 0.0: not known, as of one in a shard
-
-    @classmethod
-    def of(cls, pictures: list[bytes]) -> Self:
-        """From the JPEGs in the order they are stored in: a candidate, its change, the next candidate."""
-        return cls(pictures[::2], pictures[1::2])
+    frames: list[bytes]
+    diffs: list[bytes]
+    seconds: float = 0.0  # length of the clip; 0.0: unknown, as of a clip read from a shard
 
     @classmethod
-    def encode(cls, clip: Any) -> Self:
-        """From a `Clip` as it was decoded."""
-        seconds = clip.frames / clip.fps if clip.fps else 0.0
-        return cls([*map(to_jpeg, clip.candidates)], [*map(to_jpeg, clip.changes)], seconds)
+    def from_jpegs(cls, jpegs: list[bytes]) -> Self:
+        """From JPEGs in the order in which they are stored: a frame, its difference, the next frame."""
+        return cls(jpegs[::2], jpegs[1::2])
 
     @property
-    def pictures(self) -> list[bytes]:
-        """The JPEGs in the order they are stored in."""
-        return [jpeg for pair in zip(self.jpegs, self.changes, strict=True) for jpeg in pair]
-
-
-def to_jpeg(frame: np.ndarray) -> bytes:
-    """A BGR frame (height, width, 3) as JPEG bytes."""
-    return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-
-
-def from_jpeg(jpeg: bytes, how: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """The frame in JPEG bytes: BGR (height, width, 3), or as another of OpenCV's IMREAD_… says."""
-    frame = cv2.imdecode(np.frombuffer(jpeg, np.uint8), how) if jpeg else None
-    if frame is None:
-        raise SystemExit("data/frames: holds a damaged picture: run `dvc repro frames` to make it anew")
-    return frame
-
-
-def code_of(*modules: ModuleType) -> str:
-    """A name for the code of modules: what they made before they were changed is not found again in a cache."""
-    key = hashlib.sha256()
-    for module in modules:
-        key.update(Path(inspect.getfile(module)).read_bytes())
-    return key.hexdigest()[:16]
-
-
-def content_key(path: Path | str, *settings: object) -> str:
-    """A name for what is made of a file: changes with its bytes, the settings and OpenCV's version."""
-    with open(path, "rb") as file:
-        key = hashlib.file_digest(file, "sha256")
-    key.update(json.dumps([cv2.__version__, *settings]).encode())
-    return key.hexdigest()[:40]
+    def all_jpegs(self) -> list[bytes]:
+        """The JPEGs in the order in which they are stored."""
+        return [jpeg for pair in zip(self.frames, self.diffs, strict=True) for jpeg in pair]
 
 
 def new_tar(file: IO[bytes]) -> tarfile.TarFile:
-    """A tar that writes to an open file; in a format that takes names of any length and alphabet."""
+    """Open a tar for writing into a file; PAX format, for names of any length and alphabet."""
     return tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
 
 
 def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """One file in an open tar; owner, mode and time are fixed, so that equal frames make equal bytes."""
+    """Add a file to an open tar; owner, mode and time are fixed, so that equal frames make equal bytes."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
 
 
-def add_clip(tar: tarfile.TarFile, folder: str, pictures: Iterable[bytes]) -> None:
-    """A clip's JPEGs, in the order of `Stored.of`, in a folder of an open tar."""
-    for number, jpeg in enumerate(pictures):
-        add_member(tar, f"{folder}{number // 2:02d}{'-change' if number % 2 else ''}.jpg", jpeg)
+def add_clip(tar: tarfile.TarFile, folder: str, jpegs: Iterable[bytes]) -> None:
+    """Add a clip's JPEGs, in the order of `StoredClip.all_jpegs`, to a folder of an open tar."""
+    for index, jpeg in enumerate(jpegs):
+        add_member(tar, f"{folder}{index // 2:02d}{'-change' if index % 2 else ''}.jpg", jpeg)
 
 
-def write_entry(path: Path | str, measures: dict, pictures: Iterable[bytes] = ()) -> None:
-    """One clip's entry in the cache: its measures (as JSON can hold them) and its JPEGs."""
-    made = io.BytesIO()
-    with new_tar(made) as tar:
-        add_member(tar, "clip.json", json.dumps(measures, sort_keys=True).encode())
-        add_clip(tar, "", pictures)
-    remember(path, made.getvalue())
+def write_entry(path: Path | str, properties: dict, jpegs: Iterable[bytes] = ()) -> None:
+    """Write one clip's cache entry: its properties (JSON-serialisable) and its JPEGs."""
+    content = io.BytesIO()
+    with new_tar(content) as tar:
+        add_member(tar, "clip.json", json.dumps(properties, sort_keys=True).encode())
+        add_clip(tar, "", jpegs)
+    cache_write(path, content.getvalue())
 
 
 def read_entry(path: Path | str) -> tuple[dict, list[bytes]] | None:
-    """An entry's measures and JPEGs; None if there is none or it is damaged."""
-    content = remembered(path)
+    """Read a cache entry's properties and JPEGs; None if it does not exist or is damaged."""
+    content = cache_read(path)
     if content is None:
         return None
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-        measures, *pictures = [file.read() for file in map(tar.extractfile, tar) if file]
-    return json.loads(measures), pictures
+        properties, *jpegs = [file.read() for file in map(tar.extractfile, tar) if file]
+    return json.loads(properties), jpegs
 
 
 def shard_name(clip: str) -> str:
-    """The shard a clip stands in, by its name alone: "0.tar" to "f.tar"."""
+    """Name of the shard that holds a clip: "0.tar" to "f.tar", from a hash of the clip's name."""
     return hashlib.sha256(clip.encode()).hexdigest()[0] + ".tar"
 
 
-class Frames:
-    """Read access to `data/frames/` by clip. Opens each shard once and remembers where each JPEG lies in it."""
+class FrameStore:
+    """Read access to `data/frames/` by clip. Indexes each shard once, when its first clip is loaded."""
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        self._places: dict[Path, Places] = {}
+        self._offsets: dict[Path, JpegOffsets] = {}
 
-    def stored(self, clip: str) -> Stored:
-        """A clip's `Stored` candidates."""
+    def load(self, clip: str) -> StoredClip:
+        """Load a clip's stored frames."""
         shard = self.folder / shard_name(clip)
-        if shard not in self._places:
-            self._places[shard] = self._index(shard)
-        places = self._places[shard].get(clip)
-        if places is None:
+        if shard not in self._offsets:
+            self._offsets[shard] = self._index(shard)
+        offsets = self._offsets[shard].get(clip)
+        if offsets is None:
             raise SystemExit(f"{shard}: holds no frames of {clip}: run `dvc repro frames`")
         with open(shard, "rb") as file:
-            pictures = []
-            for offset, size in places:
+            jpegs = []
+            for offset, size in offsets:
                 file.seek(offset)
-                pictures.append(file.read(size))
-        return Stored.of(pictures)
+                jpegs.append(file.read(size))
+        return StoredClip.from_jpegs(jpegs)
 
     @staticmethod
-    def _index(shard: Path) -> Places:
-        """Where the JPEGs of a shard lie in it."""
-        places: Places = {}
+    def _index(shard: Path) -> JpegOffsets:
+        """Where the JPEGs of each clip lie in a shard."""
+        offsets: JpegOffsets = {}
         try:
             with tarfile.open(shard, "r:") as tar:
                 for member in tar:
                     clip = member.name.rpartition("/")[0]
-                    places.setdefault(clip, []).append((member.offset_data, member.size))
+                    offsets.setdefault(clip, []).append((member.offset_data, member.size))
         except (OSError, tarfile.TarError) as error:
             raise SystemExit(f"{shard}: can't be read ({error}): run `dvc repro frames`") from None
-        return places
+        return offsets

@@ -59,7 +59,7 @@ class Choice:
     options: tuple[str | bool, ...]
 
     def __str__(self) -> str:
-        return "one of " + ", ".join(map(shown, self.options))
+        return "one of " + ", ".join(map(format_value, self.options))
 
     def parse(self, value: object) -> object:
         if not any(value is option or (isinstance(option, str) and value == option) for option in self.options):
@@ -179,7 +179,7 @@ def load(path: Path | str) -> dict:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SystemExit(f"{path}: not valid YAML in UTF-8: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
-        raise SystemExit(f"{path}: expected settings such as 'frames: 10', found {shown(tree)}")
+        raise SystemExit(f"{path}: expected settings such as 'frames: 10', found {format_value(tree)}")
     return tree
 
 
@@ -189,12 +189,14 @@ def check(tree: dict, path: Path | str = PARAMS) -> dict:
     for name, value in tree.items():
         below = [key.partition(".")[2] for key in ALLOWED if key.startswith(f"{name}.")]
         if below and not isinstance(value, dict):
-            raise SystemExit(f"{path}: {name} is {shown(value)}, but it takes settings below it: {', '.join(below)}")
+            raise SystemExit(
+                f"{path}: {name} is {format_value(value)}, but it takes settings below it: {', '.join(below)}"
+            )
         flat |= {f"{name}.{key}": of for key, of in value.items()} if below else {str(name): value}
     for key in (key for key in flat if key not in ALLOWED):
         likely = difflib.get_close_matches(key, ALLOWED, n=1)
         hint = f": did you mean {likely[0]}?" if likely else ""
-        raise SystemExit(f"{path}: {shown(key)} is not a setting{hint}")
+        raise SystemExit(f"{path}: {format_value(key)} is not a setting{hint}")
     parsed = {}
     for key, allowed in ALLOWED.items():
         if key not in flat:
@@ -202,7 +204,7 @@ def check(tree: dict, path: Path | str = PARAMS) -> dict:
         try:
             parsed[key] = allowed.parse(flat[key])
         except (ValueError, TypeError, OverflowError, RecursionError, re.error):
-            raise SystemExit(f"{path}: {key} is {shown(flat[key])}, but it takes {allowed}") from None
+            raise SystemExit(f"{path}: {key} is {format_value(flat[key])}, but it takes {allowed}") from None
     contradictions(parsed, path)
     checked: dict = {}
     for key, value in parsed.items():
@@ -211,7 +213,7 @@ def check(tree: dict, path: Path | str = PARAMS) -> dict:
     return checked
 
 
-def changed(tree: dict, changes: dict) -> dict:
+def with_overrides(tree: dict, changes: dict) -> dict:
     """A copy of the nested settings of a file with changes such as {"train.epochs": 30}."""
     tree = copy.deepcopy(tree)
     for key, value in changes.items():
@@ -237,10 +239,10 @@ def contradictions(s: dict, path: Path | str) -> None:
         rules.append((use != "all" and use > s["frames"], f"{approach}.use", f"no more than frames ({s['frames']})"))
     for broken, key, wanted in rules:
         if broken:
-            raise SystemExit(f"{path}: {key} is {shown(s[key])}, but it must be {wanted}")
+            raise SystemExit(f"{path}: {key} is {format_value(s[key])}, but it must be {wanted}")
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as YAML writes it, in one line that is not too long: true, null, 0.5, text, '5', [1, 2]."""
     try:
         text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from glimpse.core.frame_store import Frames
-from glimpse.core.sampling import evenly, keyed_rng
-from glimpse.core.splits import Part
+from glimpse.core.frame_store import FrameStore
+from glimpse.core.sampling import evenly_spaced, keyed_rng
+from glimpse.core.splits import Split
 from glimpse.evaluate.intervals import accuracy_score
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 SHUFFLES = 5  # orders of each clip's frames, whose mean counts
 
 
-def right_from(
-    recognizer: "TorchRecognizer", part: Part, features: np.ndarray, frames: Frames, positions: np.ndarray
+def correct_from(
+    recognizer: "TorchRecognizer", part: Split, features: np.ndarray, frames: FrameStore, positions: np.ndarray
 ) -> np.ndarray:
     """Which clips of a part are recognized from these candidates (clips, n): bool (clips,)."""
-    return recognizer.believe_part(part, features, frames, positions)[:, -1].argmax(1) == part.actions
+    return recognizer.predict_split(part, features, frames, positions)[:, -1].argmax(1) == part.labels
 
 
 def shuffled(positions: np.ndarray, clips: Iterable[str], seed: int, number: int) -> np.ndarray:
@@ -34,29 +34,29 @@ def shuffled(positions: np.ndarray, clips: Iterable[str], seed: int, number: int
     return np.stack([rng.permutation(row) for rng, row in zip(rngs, positions, strict=True)])
 
 
-def rights(
-    recognizer: "TorchRecognizer", part: Part, few: int, features: np.ndarray, frames: Frames, seed: int
+def correct_by_baseline(
+    recognizer: "TorchRecognizer", part: Split, few: int, features: np.ndarray, frames: FrameStore, seed: int
 ) -> dict[str, np.ndarray]:
     """{control: how far each clip is right, from 0 to 1 (clips,)} of a model shown one frame, no order, `few` frames.
 
     `features`: the stored ones; `frames`: the stored frames, for a tuned model.
     """
     read = np.stack([recognizer.positions(clip) for clip in part.clips])
-    middle = np.full((len(read), 1), evenly(recognizer.kept["candidates"], 1)[0])
+    middle = np.full((len(read), 1), evenly_spaced(recognizer.config.candidates, 1)[0])
     orders = [shuffled(read, part.clips, seed, number) for number in range(SHUFFLES)]
 
     def right(positions: np.ndarray) -> np.ndarray:
-        return right_from(recognizer, part, features, frames, positions)
+        return correct_from(recognizer, part, features, frames, positions)
 
     return {
         "middle": right(middle).astype(float),
         "shuffled": np.mean([right(order) for order in orders], axis=0),
-        "spread": right(read[:, evenly(read.shape[1], few)]).astype(float),
+        "spread": right(read[:, evenly_spaced(read.shape[1], few)]).astype(float),
     }
 
 
-def controls(
-    found: dict[str, np.ndarray], part: Part, train_actions: np.ndarray, names: list[str], few: int
+def baselines_table(
+    found: dict[str, np.ndarray], part: Split, train_actions: np.ndarray, names: list[str], few: int
 ) -> pd.DataFrame:
     """The table of controls, from what `rights` found: control, accuracy, low, high, n, what.
 
@@ -72,7 +72,7 @@ def controls(
     }
     n = len(part.clips)
     rows = [{"control": "chance", "accuracy": 1 / len(names), "n": n, "what": f"guessing among {len(names)} actions"}]
-    for control, right in {"majority": part.actions == usual, **found}.items():
+    for control, right in {"majority": part.labels == usual, **found}.items():
         score = accuracy_score(right, groups)
         row = {"control": control, "accuracy": score.value, "low": score.low, "high": score.high}
         rows.append(row | {"n": n, "what": what[control]})

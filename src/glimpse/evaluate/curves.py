@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from glimpse.core.splits import Part
+from glimpse.core.splits import Split
 from glimpse.evaluate.intervals import accuracy_score
 
 
-def share_seen(positions: np.ndarray, candidates: int) -> np.ndarray:
+def observation_ratio(positions: np.ndarray, candidates: int) -> np.ndarray:
     """The share of a clip seen after each frame, (clips, frames), from the candidates' positions that are read.
 
     A candidate stands in the middle of its stretch of the clip, so that the last of 20 is at 0.975.
@@ -17,13 +17,13 @@ def share_seen(positions: np.ndarray, candidates: int) -> np.ndarray:
     return (positions + 0.5) / candidates
 
 
-def early(beliefs: dict[str, np.ndarray], part: Part, seen: np.ndarray) -> pd.DataFrame:
+def accuracy_by_frames(beliefs: dict[str, np.ndarray], part: Split, seen: np.ndarray) -> pd.DataFrame:
     """A row for each number of frames: accuracy and interval of each approach, and the mean share of the clip seen.
 
     `beliefs`: {approach: (clips, frames, actions)} of the part's clips; `seen`: (clips, frames) of the longest. The
     answer of an approach that reads no more frames stands. Columns: frames, first5, all10, seen, first5_low, ….
     """
-    actions, groups = part.actions, np.array(part.groups)
+    actions, groups = part.labels, np.array(part.groups)
     rows = []
     for frame in range(seen.shape[1]):
         last = {approach: belief[:, min(frame, belief.shape[1] - 1)] for approach, belief in beliefs.items()}
@@ -36,12 +36,16 @@ def early(beliefs: dict[str, np.ndarray], part: Part, seen: np.ndarray) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def early_actions(beliefs: dict[str, np.ndarray], part: Part, seen: np.ndarray, names: Iterable[str]) -> pd.DataFrame:
+def accuracy_by_frames_per_action(
+    beliefs: dict[str, np.ndarray], part: Split, seen: np.ndarray, names: Iterable[str]
+) -> pd.DataFrame:
     """The rows of `early` for each action by itself: columns action, clips, then those."""
     tables = []
     for number, name in enumerate(names):
-        its = part.actions == number
-        table = early({approach: belief[its] for approach, belief in beliefs.items()}, part.only(its), seen[its])
+        its = part.labels == number
+        table = accuracy_by_frames(
+            {approach: belief[its] for approach, belief in beliefs.items()}, part.select(its), seen[its]
+        )
         table.insert(0, "action", name)
         table.insert(1, "clips", int(its.sum()))
         tables.append(table)

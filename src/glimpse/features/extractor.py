@@ -1,34 +1,36 @@
-"""What runs a frozen backbone: ONNX Runtime on a CPU in float32 (twice as fast as PyTorch there), else PyTorch.
+"""Feature extraction with a frozen backbone: ONNX Runtime on a CPU in float32 (twice as fast there), else PyTorch.
 
-The choice follows from the device and the setting `precision`, never from a stopwatch.
+The choice follows from the device and the setting `precision`, never from a measurement.
 """
 
 import contextlib
 import copy
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 import torch
 import torchvision
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from glimpse.features.backbone import WIDTH, Backbone, fold
-from glimpse.features.flow_histograms import MOVED, movement
-from glimpse.features.views import Look
+from glimpse.features.backbone import FEATURE_DIM, Backbone, fuse_conv_bn
+from glimpse.features.flow_histograms import FLOW_DIM, flow_histograms
+from glimpse.features.onnx_session import open_session
+from glimpse.features.views import ViewConfig
 
 
 def versions() -> dict[str, str]:
-    """The versions of what a look and its features are made by."""
-    return {module.__name__: str(module.__version__) for module in (cv2, np, onnxruntime, torch, torchvision)}
+    """Versions of the libraries on which the features depend."""
+    modules = {module.__name__: str(module.__version__) for module in (cv2, np, torch, torchvision)}
+    return dict(sorted((modules | {"onnxruntime": metadata.version("onnxruntime")}).items()))
 
 
 def pick_device() -> torch.device:
-    """CUDA where it is present, then Apple's GPU, else the CPU."""
+    """CUDA if there is a GPU for it, then Apple's GPU, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -41,16 +43,14 @@ def mixed_precision(device: torch.device, precision: str) -> contextlib.Abstract
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def frozen(backbone: Backbone, device: torch.device, precision: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from uint8 RGB frames (frames, height, width, 3) to float16 features (frames, 1280), both NumPy.
+def frozen_extractor(backbone: Backbone, device: torch.device, precision: str) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from uint8 RGB images (images, height, width, 3) to float16 features (images, 1280), both NumPy.
 
     It may be called from several threads at once; on a CPU each call uses one core.
     """
-    backbone = fold(copy.deepcopy(backbone).eval())
+    backbone = fuse_conv_bn(copy.deepcopy(backbone).eval())
     if device.type == "cpu" and precision == "float32":
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(to_onnx(backbone), options, providers=["CPUExecutionProvider"])
+        session = open_session(to_onnx(backbone), threads=1)
         return lambda frames: session.run(None, {"frames": frames})[0].astype(np.float16)
     backbone = backbone.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -62,22 +62,25 @@ def frozen(backbone: Backbone, device: torch.device, precision: str) -> Callable
     return run
 
 
-def widths(look: Look) -> list[int]:
-    """How many numbers are made of each view."""
-    return [WIDTH] * look.seen + [MOVED] * look.flow
+def feature_dims(config: ViewConfig) -> list[int]:
+    """Number of features of each modality."""
+    return [FEATURE_DIM] * config.num_images + [FLOW_DIM] * config.flow
 
 
-def seen(run: Callable[[np.ndarray], np.ndarray], looks: np.ndarray, look: Look) -> np.ndarray:
-    """What is made of looks (frames, views, size, size, 3), by `run`, made by `frozen`, and of flow: float16 (frames,
-    width), where the width is that of all views."""
-    features = run(looks[:, : look.seen].reshape(-1, *looks.shape[2:])).reshape(len(looks), -1)
-    if not look.flow:
+def extract_features(extract: Callable[[np.ndarray], np.ndarray], views: np.ndarray, config: ViewConfig) -> np.ndarray:
+    """Features of views (frames, modalities, size, size, 3): float16 (frames, sum of feature_dims).
+
+    `extract`: made by `frozen_extractor`.
+    """
+    images = views[:, : config.num_images]
+    features = extract(images.reshape(-1, *views.shape[2:])).reshape(len(views), -1)
+    if not config.flow:
         return features
-    return np.concatenate([features, movement(torch.from_numpy(looks[:, -1])).numpy().astype(np.float16)], 1)
+    return np.concatenate([features, flow_histograms(torch.from_numpy(views[:, -1])).numpy().astype(np.float16)], 1)
 
 
 def to_onnx(backbone: Backbone) -> bytes:
-    """A folded `Backbone` as the bytes of an ONNX model.
+    """A `Backbone`, its batch norms fused, as the bytes of an ONNX model.
 
     Its input is "frames", uint8 (n, height, width, 3), its output "features", float32 (n, 1280).
     """
@@ -118,7 +121,7 @@ def to_onnx(backbone: Backbone) -> bytes:
         nodes,
         "backbone",
         [helper.make_tensor_value_info("frames", TensorProto.UINT8, ["n", "height", "width", 3])],
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", WIDTH])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", FEATURE_DIM])],
         constants,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()

@@ -1,39 +1,38 @@
-"""Movement as numbers: where in the square how much moves in which direction, from pictures of optical flow."""
+"""Histograms of optical flow and of motion boundaries (HOF and MBH, Dalal et al. 2006) in a grid of cells."""
 
 import math
 
 import torch
 from torch.nn import functional
 
-from glimpse.features.flow import REST, STEP
+from glimpse.features.flow import FLOW_SCALE, ZERO_FLOW
 
-CELLS = 4  # of the square, a side
+CELLS = 4  # per side of the view
 DIRECTIONS = 8
-MOVED = 3 * DIRECTIONS * CELLS**2  # numbers for a frame
+FLOW_DIM = 3 * DIRECTIONS * CELLS**2  # features per frame
 
 
-def movement(pictures: torch.Tensor) -> torch.Tensor:
-    """Pictures of flow as `flow_of` makes them, but RGB: uint8 (frames, height, width, 3), to numbers (frames, MOVED).
+def flow_histograms(images: torch.Tensor) -> torch.Tensor:
+    """Flow images of `compute_flow`, but RGB: uint8 (frames, height, width, 3), to features (frames, FLOW_DIM).
 
-    For each cell how much moves in each direction, and in which directions movement to the right, and movement down,
-    grow: histograms of flow and of motion boundaries (Dalal et al. 2006), the square roots of their means. Nothing in
-    it is learnt. Rounded as features are when they are stored. No convolutions: mixed precision would touch them.
+    Per cell and direction the mean flow, and the mean gradients of horizontal and of vertical flow; square roots.
+    Nothing is learnt. Rounded to float16 as stored features are. No convolutions, which mixed precision would round.
     """
-    flow = (pictures[..., :2].permute(0, 3, 1, 2).float() - REST) / STEP
+    flow = (images[..., :2].permute(0, 3, 1, 2).float() - ZERO_FLOW) / FLOW_SCALE
     smooth = functional.pad(functional.avg_pool2d(flow, 2), (1, 1, 1, 1), mode="replicate")
-    fields = [flow, *(_slopes(part) for part in smooth.split(1, 1))]
-    amounts = [functional.adaptive_avg_pool2d(_by_direction(field), CELLS) for field in fields]
-    return torch.cat(amounts, 1).flatten(1).sqrt().half().float()
+    fields = [flow, *(_gradients(component) for component in smooth.split(1, 1))]
+    histograms = [functional.adaptive_avg_pool2d(_orientation_bins(field), CELLS) for field in fields]
+    return torch.cat(histograms, 1).flatten(1).sqrt().half().float()
 
 
-def _slopes(values: torch.Tensor) -> torch.Tensor:
-    """How values grow to the right and down by Sobel: (frames, 1, height + 2, width + 2) to (…, 2, height, width)."""
+def _gradients(values: torch.Tensor) -> torch.Tensor:
+    """Sobel gradients, horizontal and vertical: (frames, 1, height + 2, width + 2) to (frames, 2, height, width)."""
     rows = values[:, :, :-2] + 2 * values[:, :, 1:-1] + values[:, :, 2:]
     columns = values[..., :-2] + 2 * values[..., 1:-1] + values[..., 2:]
     return torch.cat([rows[..., 2:] - rows[..., :-2], columns[:, :, 2:] - columns[:, :, :-2]], 1) / 8
 
 
-def _by_direction(field: torch.Tensor) -> torch.Tensor:
-    """How far arrows (frames, 2, height, width) point in each direction: (frames, DIRECTIONS, height, width)."""
+def _orientation_bins(field: torch.Tensor) -> torch.Tensor:
+    """Component of each vector (frames, 2, height, width) along each direction: (frames, DIRECTIONS, height, width)."""
     angles = torch.arange(DIRECTIONS, device=field.device)[:, None, None] * (2 * math.pi / DIRECTIONS)
     return (field[:, :1] * angles.cos() + field[:, 1:] * angles.sin()).relu()

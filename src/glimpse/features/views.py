@@ -1,158 +1,166 @@
-"""The clean look: the pictures of stored frames that a model is given when nothing is augmented.
+"""Views: the square crop of each stored frame, in the modalities RGB, RGB difference and optical flow.
 
-OpenCV and NumPy only, so that whoever runs the model needs no torch for it. Features, evaluate and predict share it.
+OpenCV and NumPy only, so that a model runs without torch. Features, training, evaluate and predict share this code.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Self
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import cv2
 import numpy as np
 
-from glimpse.core.frame_store import Stored, from_jpeg
-from glimpse.features.flow import flow_of
+from glimpse.core.frame_store import StoredClip
+from glimpse.core.image import MID_GREY, frame_difference, from_jpeg, resize
+from glimpse.features.flow import compute_flow
 
-STILL = 128  # of a change: no difference to the frame before
-EDGE = 0.08  # share of the movement on either side that the square around it may leave out
-ROOM = 1.35  # sides of that square to the movement's
-CLOSEST = 0.4  # of the frame's short side: the smallest square
-NOISE = 2  # grey levels of change that are no movement
-STEADY = 0.5  # how much of its last place the square keeps from one candidate to the next
+if TYPE_CHECKING:
+    from glimpse.core.settings import FeatureSettings
 
-Square = tuple[float, float, float]  # x and y of its middle, and its side
-Pictures = tuple[list[list[np.ndarray]], list[Square]]  # of each frame: its views, BGR, and the square to look at
+MOTION_QUANTILE = 0.08  # share of the motion that the box may leave out on each side
+BOX_MARGIN = 1.35  # side of the box, relative to the extent of the motion
+MIN_BOX = 0.4  # smallest side of the box, relative to the frame's short side
+NOISE_FLOOR = 2  # grey levels of difference that count as no motion
+SMOOTHING = 0.5  # weight of the previous box in the next one
+
+
+class Box(NamedTuple):
+    """A square in a frame: its centre and its side, in pixels."""
+
+    x: float
+    y: float
+    side: float
 
 
 @dataclass(frozen=True)
-class Look:
-    """How frames are looked at: pixels a side; whether the square follows what moves; whether their changes are seen
-    too, and their flow."""
+class ViewConfig:
+    """How frames are cropped (`motion` or `center`), to how many pixels a side, and which modalities are used."""
 
     size: int
-    follow: bool
-    change: bool
+    crop: str
+    rgb_diff: bool
     flow: bool
 
     @classmethod
-    def of(cls, features: SimpleNamespace) -> Self:
-        """As the settings `features` say."""
-        return cls(features.size, features.follow, features.change, features.flow)
+    def from_settings(cls, features: "FeatureSettings") -> Self:
+        return cls(features.input_size, features.crop, features.rgb_diff, features.flow)
 
     @property
-    def seen(self) -> int:
-        """Views of one frame that the backbone sees: the frame, and its change."""
-        return 1 + self.change
+    def num_images(self) -> int:
+        """Modalities that the backbone encodes: RGB, and RGB difference."""
+        return 1 + self.rgb_diff
 
     @property
-    def views(self) -> int:
-        """Pictures of one frame: those, and last its flow."""
-        return self.seen + self.flow
+    def num_modalities(self) -> int:
+        """Modalities of a view: those, and flow as the last."""
+        return self.num_images + self.flow
 
 
-def clean_look(stored: Stored, look: Look, positions: Collection[int] | None = None) -> np.ndarray:
-    """Candidates of a `Stored` clip, all or those at `positions`: uint8 RGB (frames, views, size, size, 3).
+@dataclass(frozen=True)
+class ClipViews:
+    """Frames of one clip with all their modalities and crop boxes; the clean views are computed once."""
 
-    The square in the middle, or around what moves; enlarged where it has fewer than `look.size` pixels.
+    config: ViewConfig
+    modalities: list[list[np.ndarray]]  # of each frame: BGR (height, width, 3), RGB first
+    boxes: list[Box]
+
+    @property
+    def frames(self) -> list[np.ndarray]:
+        """The frames as they are stored, BGR (height, width, 3)."""
+        return [images[0] for images in self.modalities]
+
+    @cached_property
+    def clean(self) -> np.ndarray:
+        """The clean view of each frame: uint8 RGB (frames, modalities, size, size, 3)."""
+        size = self.config.size
+        return np.stack(
+            [crop_frame(images, box, size) for images, box in zip(self.modalities, self.boxes, strict=True)]
+        )
+
+
+def prepare_frames(
+    stored: StoredClip, config: ViewConfig, positions: Collection[int] | None = None, previous: Box | None = None
+) -> ClipViews:
+    """Decode the stored frames at `positions` (all if None) and compute their modalities and crop boxes.
+
+    `previous`: the box of the frame before the first stored one, as in `track_motion`.
     """
-    return plain(pictures_of(stored, look, positions), look.size)
+    positions = range(len(stored.frames)) if positions is None else positions
+    frames = [from_jpeg(stored.frames[position]) for position in positions]
+    track = config.crop == "motion"
+    if not (track or config.num_modalities > 1):
+        return ClipViews(config, [[frame] for frame in frames], [_center_box(frame) for frame in frames])
+    diffs = [from_jpeg(diff) for diff in stored.diffs[: max(positions) + 1]]
+    boxes = track_motion(diffs, previous) if track else [_center_box(diff) for diff in diffs]
+    modalities = [
+        _modalities(frame, diffs[position], config) for frame, position in zip(frames, positions, strict=True)
+    ]
+    return ClipViews(config, modalities, [boxes[position] for position in positions])
 
 
-def plain(pictures: Pictures, size: int) -> np.ndarray:
-    """What `pictures_of` found, cut out and nothing else: uint8 RGB (frames, views, size, size, 3)."""
-    return np.stack([shown(views, square, size) for views, square in zip(*pictures, strict=True)])
+def crop_frame(images: list[np.ndarray], box: Box, size: int) -> np.ndarray:
+    """Crop the modalities of one frame, BGR, to the model's input: uint8 RGB (modalities, size, size, 3)."""
+    return np.array([crop_resize(image, box, size) for image in images])[..., ::-1].copy()
 
 
-def shown(views: list[np.ndarray], square: Square, size: int) -> np.ndarray:
-    """What a model is given of one frame: the square of its views, BGR, as uint8 RGB (views, size, size, 3)."""
-    return np.array([cut(picture, square, size) for picture in views])[..., ::-1].copy()
+def _modalities(frame: np.ndarray, diff: np.ndarray, config: ViewConfig) -> list[np.ndarray]:
+    """The modalities of a BGR frame, from its stored difference to the frame shortly before."""
+    images = [frame, *[diff] * config.rgb_diff]
+    if config.flow:
+        previous = frame_difference(frame, diff)  # frame - (frame - previous), up to saturation and JPEG
+        images.append(compute_flow(previous, frame))
+    return images
 
 
-def pictures_of(
-    stored: Stored, look: Look, positions: Collection[int] | None = None, last: Square | None = None
-) -> Pictures:
-    """The frames at `positions` with their changes and flow, and the square of each. `last`: as in `follow`."""
-    positions = range(len(stored.jpegs)) if positions is None else positions
-    frames = [from_jpeg(stored.jpegs[position]) for position in positions]
-    if not (look.follow or look.views > 1):
-        return [[frame] for frame in frames], [_middle(frame) for frame in frames]
-    changes = [from_jpeg(change) for change in stored.changes[: max(positions) + 1]]
-    squares = follow(changes, last) if look.follow else [_middle(change) for change in changes]
-    pictures = [_views(frame, changes[position], look) for frame, position in zip(frames, positions, strict=True)]
-    return pictures, [squares[position] for position in positions]
+def track_motion(diffs: Iterable[np.ndarray], previous: Box | None = None) -> list[Box]:
+    """The smoothed box around the motion in each of a clip's BGR frame differences.
 
-
-def _views(frame: np.ndarray, change: np.ndarray, look: Look) -> list[np.ndarray]:
-    """All that is looked at of a BGR frame."""
-    views = [frame, *[change] * look.change]
-    if look.flow:
-        views.append(flow_of(cv2.addWeighted(frame, 1, change, -1, STILL), frame))  # from before, as far as JPEGs tell
-    return views
-
-
-def follow(changes: Iterable[np.ndarray], last: Square | None = None) -> list[Square]:
-    """The square around what moves, candidate by candidate, from changes BGR: [(x, y, side)], its middle and side.
-
-    It goes forward only: what it shows of a candidate follows from this one and those before it; `last` is the square
-    of the candidate before the first one, where there was one.
+    Causal: a box depends on its own frame and earlier ones. `previous` is the box before the first frame, if any.
     """
-    squares: list[Square] = []
-    for change in changes:
-        found = np.array(_moving(change))
-        last = tuple(found if last is None else STEADY * np.array(last) + (1 - STEADY) * found)
-        squares.append(last)
-    return squares
+    boxes: list[Box] = []
+    for diff in diffs:
+        box = _motion_box(diff)
+        if previous is not None:
+            box = Box(*(SMOOTHING * np.array(previous) + (1 - SMOOTHING) * np.array(box)))
+        boxes.append(box)
+        previous = box
+    return boxes
 
 
-def _moving(change: np.ndarray) -> Square:
-    """The square (x, y, side) around what moves in one change; the frame's middle where nothing does."""
-    moved = cv2.GaussianBlur(np.abs(change.astype(np.float32) - STILL).max(2), (5, 5), 0)
-    moved = np.clip(moved - 1.5 * np.median(moved) - NOISE, 0, None)
-    if not moved.any():
-        return _middle(change)
-    (left, right), (top, bottom) = _span(moved.sum(0)), _span(moved.sum(1))
-    short = min(change.shape[:2])
-    side = np.clip(ROOM * max(right - left, bottom - top), CLOSEST * short, short)
-    return (left + right) / 2, (top + bottom) / 2, side
+def _motion_box(diff: np.ndarray) -> Box:
+    """The box around the motion in one frame difference; the centre box where nothing moves."""
+    motion = cv2.GaussianBlur(np.abs(diff.astype(np.float32) - MID_GREY).max(2), (5, 5), 0)
+    motion = np.clip(motion - 1.5 * np.median(motion) - NOISE_FLOOR, 0, None)
+    if not motion.any():
+        return _center_box(diff)
+    (left, right), (top, bottom) = _span(motion.sum(0)), _span(motion.sum(1))
+    short_side = min(diff.shape[:2])
+    side = np.clip(BOX_MARGIN * max(right - left, bottom - top), MIN_BOX * short_side, short_side)
+    return Box((left + right) / 2, (top + bottom) / 2, side)
 
 
 def _span(amounts: np.ndarray) -> tuple[np.intp, np.intp]:
-    """Between which places along an axis all but EDGE on either side of the amounts lies."""
+    """The positions along an axis between which all but MOTION_QUANTILE of the amounts on either side lie."""
     shares = amounts.cumsum() / amounts.sum()
-    return np.searchsorted(shares, EDGE), np.searchsorted(shares, 1 - EDGE)
+    return np.searchsorted(shares, MOTION_QUANTILE), np.searchsorted(shares, 1 - MOTION_QUANTILE)
 
 
-def _middle(frame: np.ndarray) -> Square:
-    """The largest square in the middle of a frame: (x, y, side)."""
+def _center_box(frame: np.ndarray) -> Box:
+    """The largest centred square of a frame."""
     height, width = frame.shape[:2]
-    return width / 2, height / 2, min(height, width)
+    return Box(width / 2, height / 2, min(height, width))
 
 
-def inside(frame: np.ndarray, square: Square) -> tuple[int, int, int]:
-    """The square (x, y, side) moved inside a frame: its left and top edge and its side, in pixels."""
-    x, y, side = square
-    side = min(round(side), *frame.shape[:2])
-    left = round(min(max(x - side / 2, 0), frame.shape[1] - side))
-    top = round(min(max(y - side / 2, 0), frame.shape[0] - side))
+def clamp_box(frame: np.ndarray, box: Box) -> tuple[int, int, int]:
+    """Move a box inside a frame; returns its left and top edge and its side, in whole pixels."""
+    side = min(round(box.side), *frame.shape[:2])
+    left = round(min(max(box.x - side / 2, 0), frame.shape[1] - side))
+    top = round(min(max(box.y - side / 2, 0), frame.shape[0] - side))
     return left, top, side
 
 
-def cut(frame: np.ndarray, square: Square, size: int) -> np.ndarray:
-    """The square (x, y, side) of a BGR frame, moved inside it, as `size` x `size` pixels."""
-    left, top, side = inside(frame, square)
-    return scaled(frame[top : top + side, left : left + side], (size, size))
-
-
-def cover(frame: np.ndarray, size: int) -> np.ndarray:
-    """A frame (height, width, 3) scaled, aspect kept, so that its short side is `size` pixels."""
-    height, width = frame.shape[:2]
-    scale = size / min(height, width)
-    return scaled(frame, (max(size, round(width * scale)), max(size, round(height * scale))))
-
-
-def scaled(frame: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A frame scaled to `shape` (width, height): averaged where it shrinks, between pixels where it grows."""
-    if frame.shape[1::-1] == shape:
-        return frame
-    return cv2.resize(frame, shape, interpolation=cv2.INTER_AREA if shape[0] < frame.shape[1] else cv2.INTER_LINEAR)
+def crop_resize(frame: np.ndarray, box: Box, size: int) -> np.ndarray:
+    """Crop a BGR frame to a box, moved inside the frame, and resize it to `size` x `size` pixels."""
+    left, top, side = clamp_box(frame, box)
+    return resize(frame[top : top + side, left : left + side], (size, size))

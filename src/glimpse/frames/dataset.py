@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EXTENSIONS = frozenset(".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split())
-NOT_TEXT = "its name is not text in UTF-8: rename it"
+NOT_UTF8 = "its name is not text in UTF-8: rename it"
 
 
 @dataclass(frozen=True)
-class Found:
+class ClipFile:
     """One clip of the data set: its name there, its action, and the folder that groups it ("" if none)."""
 
     clip: str
@@ -20,7 +20,7 @@ class Found:
     folder: str
 
 
-def find(dataset: Path | str) -> tuple[list[Found], dict[str, str]]:
+def find_clips(dataset: Path | str) -> tuple[list[ClipFile], dict[str, str]]:
     """The clips of a data set in the order of their names, and what is no clip: [Found], {name: reason}.
 
     Nothing is opened. A data set that isn't there, or is no folder, ends the program with one line.
@@ -52,7 +52,7 @@ def find(dataset: Path | str) -> tuple[list[Found], dict[str, str]]:
             if reason:
                 ignore(place / name, reason)
             else:
-                found.append(Found(clip.as_posix(), clip.parts[0], "/".join(clip.parts[1:-1])))
+                found.append(ClipFile(clip.as_posix(), clip.parts[0], "/".join(clip.parts[1:-1])))
     return sorted(found, key=lambda one: one.clip), dict(sorted(ignored.items()))
 
 
@@ -60,8 +60,8 @@ def _why_not_into(folder: Path, depth: int) -> str | None:
     """Why a folder, in one that is `depth` below the data set, is not looked into; None if it is."""
     if folder.name.startswith("."):
         return "hidden folder"
-    if not is_text(folder.name):
-        return NOT_TEXT
+    if not is_utf8(folder.name):
+        return NOT_UTF8
     if folder.is_symlink() and any(folder.samefile(above) for above in list(folder.parents)[: depth + 1]):
         return "a link to a folder above it"
     if depth == 2:
@@ -73,8 +73,8 @@ def _why_not(clip: Path) -> str | None:
     """Why a file, by its path inside the data set, is no clip; None if it is one by its name."""
     if clip.name.startswith("."):
         return "hidden file"
-    if not is_text(clip.name):
-        return NOT_TEXT
+    if not is_utf8(clip.name):
+        return NOT_UTF8
     if not clip.suffix:
         return "no extension"
     if clip.suffix.lower() not in EXTENSIONS:
@@ -84,17 +84,17 @@ def _why_not(clip: Path) -> str | None:
     return None
 
 
-def is_text(name: str) -> bool:
+def is_utf8(name: str) -> bool:
     """Whether a name can be written down; on Linux it may be any bytes."""
     return name.encode(errors="ignore").decode() == name
 
 
-def named_like_a_clip(name: Path | str) -> bool:
+def has_clip_name(name: Path | str) -> bool:
     """Whether a file with this name, or path, is meant to be a clip."""
     name = Path(name)
     return not name.name.startswith(".") and name.suffix.lower() in EXTENSIONS
 
 
-def looks_like_a_clip(path: Path) -> bool:
+def is_clip_file(path: Path) -> bool:
     """Whether a file, outside of any data set, has the name of a clip."""
-    return path.is_file() and named_like_a_clip(path)
+    return path.is_file() and has_clip_name(path)

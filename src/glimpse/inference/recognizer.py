@@ -1,6 +1,6 @@
-"""A trained approach at work, whatever computes for it: from a clip's stored frames to what it believes after each.
+"""Interface of a trained model: stored frames in, class probabilities after each frame out.
 
-NumPy and OpenCV only. `inference` has the form that runs model.pt, and another runs what was exported from it.
+NumPy and OpenCV only. `torch_recognizer` runs model.pt; `glimpse.predict.onnx_recognizer` runs what was exported.
 """
 
 from abc import ABC, abstractmethod
@@ -8,51 +8,51 @@ from collections.abc import Collection
 
 import numpy as np
 
-from glimpse.core.frame_store import Stored
-from glimpse.core.sampling import reading
-from glimpse.features.views import Look, clean_look
-from glimpse.inference.confidence import threshold
+from glimpse.core.frame_store import StoredClip
+from glimpse.core.sampling import eval_frames
+from glimpse.features.views import ClipViews, prepare_frames
+from glimpse.inference.confidence import confidence_threshold
+from glimpse.model.config import ModelConfig
 
 
 class Recognizer(ABC):
-    """What a model's file tells, and what follows from it. `kept`: the plain values of model.pt."""
+    """A trained model and its configuration."""
 
-    def __init__(self, kept: dict) -> None:
-        self.kept = kept
-        self.actions, self.use, self.temperature = kept["actions"], kept["use"], kept["temperature"]
-        self.look = Look(**kept["look"])
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.class_names, self.num_frames, self.views = config.class_names, config.num_frames, config.views
 
     def positions(self, clip: str) -> np.ndarray:
-        """Which candidates of a clip the model reads: an int array (use,)."""
-        kept = self.kept
-        return reading(kept["candidates"], kept["frames"], kept["draw"], kept["seed"], clip)[: self.use]
+        """Which stored frames of a clip the model reads: an int array (num_frames,)."""
+        config = self.config
+        return eval_frames(config.candidates, config.frames, config.sampling, config.seed, clip)[: self.num_frames]
 
-    def threshold(self, error: float) -> float:
-        """The confidence from which on its answers are wrong no more often than `error`, going by the val part."""
-        return threshold(**self.kept["val"], error=error)
+    def threshold(self, max_error: float) -> float:
+        """Confidence below which to answer "unknown", so that at most a share `max_error` of the answers is wrong."""
+        return confidence_threshold(self.config.val_confidence, self.config.val_correct, max_error)
 
-    def believe(self, clip: str, stored: Stored, positions: Collection[int] | None = None) -> np.ndarray:
-        """What the model believes after each frame: probabilities (use, actions), from all `Stored` candidates.
+    def prepare(self, clip: str, stored: StoredClip, positions: Collection[int] | None = None) -> ClipViews:
+        """The frames of a clip that the model reads, with their views; `positions`: other stored frames than those."""
+        return prepare_frames(stored, self.views, self.positions(clip) if positions is None else positions)
 
-        `positions` (frames,): other candidates than the ones it reads, or in another order.
-        """
-        positions = self.positions(clip) if positions is None else positions
-        return self.believe_looks(clean_look(stored, self.look, positions))
+    def predict(self, clip_views: ClipViews) -> np.ndarray:
+        """Probabilities (frames, classes) after each frame of a clip."""
+        return self.predict_views(clip_views.clean)
 
     @abstractmethod
-    def believe_looks(self, looks: np.ndarray) -> np.ndarray:
-        """The same from looks: uint8 RGB (frames, views, size, size, 3)."""
+    def predict_views(self, views: np.ndarray) -> np.ndarray:
+        """The same from clean views: uint8 RGB (frames, modalities, size, size, 3)."""
 
     @property
     @abstractmethod
-    def memory(self) -> int:
-        """How many numbers a reading carries from frame to frame."""
+    def state_size(self) -> int:
+        """Numbers of state carried from frame to frame."""
 
     @abstractmethod
-    def step(self, look: np.ndarray, carried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """One frame more, for several readings at once that all see it but began at different frames.
+    def step(self, view: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One more frame, for several windows at once that began at different frames.
 
-        look: uint8 RGB (views, size, size, 3); carried: float32 (readings, memory), zeros where a reading begins.
-        Returns what each believes now, probabilities (readings, actions), and what it carries on. Frame by frame that
-        is what `believe_looks` says of all at once.
+        view: uint8 RGB (modalities, size, size, 3); state: float32 (windows, state_size), zeros where a window begins.
+        Returns the probabilities (windows, classes) and the new state. Frame by frame, the probabilities are those of
+        `predict_views` on all frames at once.
         """

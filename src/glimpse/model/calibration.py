@@ -1,47 +1,49 @@
-"""How far a model's own probabilities are to be believed: a temperature, and below what it should not answer.
+"""Temperature scaling, and the val clips' confidence, on which the threshold for abstaining is based.
 
-Both rest on the val part, which also chose the epoch, and on the model as it was before it was trained on val, too
-(`train.refit`): they hold for the final model as far as both are alike, and may flatter a little.
+Both come from the val split, which also chose the epoch, and from the model before it was refit on val, too
+(`train.refit`): they hold for the final model as far as the two are alike, and may be slightly optimistic.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are tried
+T_MIN, T_MAX = 0.05, 20.0  # range of temperatures
 
 
-def fit_temperature(logits: np.ndarray, actions: np.ndarray) -> float:
-    """The one number to divide logits (clips, actions) by, so that probabilities fit what is right (Guo et al. 2017).
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature that minimises the cross-entropy of logits (clips, classes) / temperature (Guo et al. 2017).
 
-    The lowest cross-entropy with `actions`, the clips' numbers (clips,). As Platt (1999) has it, the right action is
-    asked for with (clips + 1) / (clips + 2), not with 1: where val has no mistake, certainty is not the answer.
+    labels: class indices (clips,). The target of the true class is (clips + 1) / (clips + 2) as in Platt (1999), not 1,
+    so that a val split without mistakes does not lead to certainty.
     """
     logits = np.asarray(logits, float)
-    clips, count = logits.shape
-    wanted = np.full((clips, count), 1 / (clips + 2) / (count - 1))
-    wanted[np.arange(clips), actions] = (clips + 1) / (clips + 2)
+    clips, classes = logits.shape
+    targets = np.full((clips, classes), 1 / (clips + 2) / (classes - 1))
+    targets[np.arange(clips), labels] = (clips + 1) / (clips + 2)
 
     def cross_entropy(log_temperature: float) -> float:
-        return -(wanted * log_softmax(logits / math.exp(log_temperature), axis=1)).sum(1).mean()
+        return -(targets * log_softmax(logits / math.exp(log_temperature), axis=1)).sum(1).mean()
 
-    bounds = math.log(COLDEST), math.log(HOTTEST)
+    bounds = math.log(T_MIN), math.log(T_MAX)
     return math.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x)
 
 
-def calibrate(logits: np.ndarray, actions: np.ndarray) -> dict:
-    """What model.pt keeps of the val part, from logits (clips, actions): the temperature and, with it, each clip's
-    confidence and whether its answer is right, so that `threshold` can be asked for any error.
+def calibrate(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """The fields of ModelConfig that follow from val, from its logits (clips, classes) and class indices (clips,).
+
+    The temperature and, at this temperature, each clip's confidence, and whether its predicted class is correct.
     """
-    temperature = fit_temperature(logits, actions)
+    temperature = fit_temperature(logits, labels)
     confidence = softmax(np.asarray(logits, float) / temperature, axis=1).max(1)
-    right = logits.argmax(1) == actions
-    return {"temperature": temperature, "val": {"confidence": confidence.tolist(), "right": right.tolist()}}
+    correct = logits.argmax(1) == labels
+    return {"temperature": temperature, "val_confidence": confidence.tolist(), "val_correct": correct.tolist()}
 
 
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities (…, actions) as their logits divided by the temperature would give them."""
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (…, classes) as they would be with their logits divided by the temperature."""
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
     return np.exp(log_softmax(logits / temperature, axis=-1))

@@ -12,14 +12,14 @@ from typing import Self
 import cv2
 import numpy as np
 
-from glimpse.frames.decoder import Unreadable
-from glimpse.predict.stream import Recent
-from glimpse.predict.video_reader import Playback, quiet
+from glimpse.frames.decoder import UnreadableClip
+from glimpse.predict.stream import DiffBuffer
+from glimpse.predict.video_reader import VideoReader, quiet
 
 PATIENCE = 5.0  # seconds without a frame after which a camera is gone
 
 
-class Rate:
+class FpsCounter:
     """How often something happened a second, of late."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Newest:
+class CameraFrame:
     """A frame, BGR (height, width, 3), the one shown BEFORE it, and when it came, in seconds since the camera began."""
 
     time: float
@@ -50,18 +50,18 @@ class Camera:
     """
 
     def __init__(self, source: str) -> None:
-        self.rate = Rate()
+        self.rate = FpsCounter()
         self._lasts = 0.0  # seconds between two frames of a file
         if source.isdecimal() and int(source) < 2**31:
             quiet()
             self._reader = cv2.VideoCapture(int(source))
             if not self._reader.isOpened():
-                raise Unreadable("no camera there, or another program has it")
+                raise UnreadableClip("no camera there, or another program has it")
         else:
-            playback = Playback.of(source)
+            playback = VideoReader.open(source)
             self._reader, self._lasts = playback.reader, 1 / playback.fps
         self._came = threading.Condition()
-        self._newest: Newest | None = None
+        self._newest: CameraFrame | None = None
         self.over = False  # whether no more frames will come
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._began = time.monotonic()
@@ -71,7 +71,7 @@ class Camera:
         """Seconds since it began."""
         return time.monotonic() - self._began
 
-    def newest(self, after: float) -> Newest | None:
+    def newest(self, after: float) -> CameraFrame | None:
         """The newest frame as soon as there is one that came `after` a time; None when there will be no more."""
         with self._came:
             there = self._came.wait_for(lambda: self.over or (self._newest and self._newest.time > after), PATIENCE)
@@ -88,7 +88,7 @@ class Camera:
         self._thread.join(PATIENCE)
 
     def _run(self) -> None:
-        recent, count = Recent(), 0
+        recent, count = DiffBuffer(), 0
         while not self.over:
             time.sleep(max(0.0, count * self._lasts - self.now))
             ok, frame = self._reader.read()
@@ -96,7 +96,7 @@ class Camera:
                 break
             came, count = self.now, count + 1
             self.rate.count()
-            newest = Newest(came, frame, recent.add(came, frame))
+            newest = CameraFrame(came, frame, recent.add(came, frame))
             with self._came:
                 self._newest = newest
                 self._came.notify_all()

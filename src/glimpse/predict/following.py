@@ -7,17 +7,17 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from glimpse.frames.decoder import Unreadable
+from glimpse.frames.decoder import UnreadableClip
 from glimpse.inference.recognizer import Recognizer
 from glimpse.predict.overlay import overlay
 from glimpse.predict.segments import segments
 from glimpse.predict.stream import Stream
-from glimpse.predict.video_reader import Playback, seconds_of
+from glimpse.predict.video_reader import VideoReader, seconds_of
 
 COLUMNS = ["clip", "start", "end", "action", "known", "confidence"]
 
 
-def follow(
+def predict_segments(
     recognizer: Recognizer, path: Path, seconds: float, least: float, drawn: Path | str | None = None
 ) -> Iterator[dict]:
     """The segments of a video, each as soon as it is over: {clip, start, end, action, known, confidence}, in seconds.
@@ -25,20 +25,20 @@ def follow(
     seconds: the length of a window. least: the confidence from which on an action is known. drawn: where the video goes
     with what is believed drawn into it. Raises Unreadable with the reason.
     """
-    playback, stream = Playback.of(path), Stream(recognizer, seconds)
+    playback, stream = VideoReader.open(path), Stream(recognizer, seconds)
     with overlay(drawn, playback, least) if drawn else contextlib.nullcontext() as show:
         for one in segments(playback, playback.followed(stream, show), stream, least):
             times = {"start": round(one.start, 2), "end": round(one.end, 2)}
-            action = {"action": recognizer.actions[one.action], "known": one.known}
+            action = {"action": recognizer.class_names[one.action], "known": one.known}
             yield {"clip": str(path), **times, **action, "confidence": round(one.confidence, 4)}
     if stream.now is None:
-        raise Unreadable(f"ends before a frame of a window of {seconds:g} s is read: give a shorter --window")
+        raise UnreadableClip(f"ends before a frame of a window of {seconds:g} s is read: give a shorter --window")
 
 
-def draw_over(recognizer: Recognizer, path: Path, least: float, drawn: Path | str) -> None:
+def write_overlay(recognizer: Recognizer, path: Path, least: float, drawn: Path | str) -> None:
     """Writes a clip with the belief after each frame read drawn into it, from that frame on. Raises Unreadable."""
     stream = Stream(recognizer, seconds_of(path), recognizer.positions(path.name))
-    playback = Playback.of(path)
+    playback = VideoReader.open(path)
     with overlay(drawn, playback, least) as show:
         for _ in playback.followed(stream, show):
             pass

@@ -9,23 +9,24 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from glimpse.predict.camera import Camera, Newest, Rate
-from glimpse.predict.overlay import drawn
+from glimpse.predict.camera import Camera, CameraFrame, FpsCounter
+from glimpse.predict.overlay import draw_overlay
 from glimpse.predict.stream import Stream
 
 SAID = 1.0  # seconds between two lines of words; on a terminal one line is written anew more often
 TITLE = "Glimpse (q ends)"
 
 
-def watch(camera: Camera, stream: Stream, show: Callable[[Newest, str], bool]) -> bool:
+def watch(camera: Camera, stream: Stream, show: Callable[[CameraFrame, str], bool]) -> bool:
     """Gives `stream` the newest frame, and when it is done the next newest, until the camera ends.
 
     After each, `show` gets the frame, and how many a second come and are read, in words; if it says True this ends, and
     returns True.
     """
-    look, model = stream.recognizer.look, Rate()
+    look, model = stream.recognizer.views, FpsCounter()
     stream.recognizer.step(  # the first one takes long
-        np.zeros((look.views, look.size, look.size, 3), np.uint8), np.zeros((1, stream.recognizer.memory), np.float32)
+        np.zeros((look.num_views, look.size, look.size, 3), np.uint8),
+        np.zeros((1, stream.recognizer.state_size), np.float32),
     )
     with camera:
         newest = camera.newest(-1.0)
@@ -46,7 +47,7 @@ def in_words(stream: Stream, least: float) -> str:
         return "nothing read yet"
     likeliest = int(stream.now.probabilities.argmax())
     confidence = stream.now.probabilities[likeliest]
-    words = f"{stream.recognizer.actions[likeliest]} {confidence:.1%}"
+    words = f"{stream.recognizer.class_names[likeliest]} {confidence:.1%}"
     return words if confidence >= least else f"unknown (likeliest: {words})"
 
 
@@ -58,23 +59,23 @@ def screen() -> bool:
     return subprocess.run(attempt, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
-def in_window(stream: Stream, least: float) -> Callable[[Newest, str], bool]:
+def in_window(stream: Stream, least: float) -> Callable[[CameraFrame, str], bool]:
     """Draws into a window; q, or closing it, ends."""
     os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")  # about fonts, which no letter here is drawn with
     cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
 
-    def show(newest: Newest, rates: str) -> bool:
-        cv2.imshow(TITLE, drawn(newest.frame, stream, least, rates))
+    def show(newest: CameraFrame, rates: str) -> bool:
+        cv2.imshow(TITLE, draw_overlay(newest.frame, stream, least, rates))
         return cv2.waitKey(1) == ord("q") or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
 
     return show
 
 
-def in_terminal(stream: Stream, least: float) -> Callable[[Newest, str], bool]:
+def in_terminal(stream: Stream, least: float) -> Callable[[CameraFrame, str], bool]:
     """Writes words: on a terminal one line, always anew, otherwise a line every second."""
     said = 0.0
 
-    def show(newest: Newest, rates: str) -> bool:
+    def show(newest: CameraFrame, rates: str) -> bool:
         nonlocal said
         terminal = sys.stdout.isatty()
         if newest.time - said >= (SAID / 10 if terminal else SAID):

@@ -5,7 +5,7 @@ from pathlib import Path
 from glimpse.inference.recognizer import Recognizer
 
 
-def opened(path: Path | str, threads: int = 0) -> Recognizer:
+def load_recognizer(path: Path | str, threads: int = 0) -> Recognizer:
     """The trained approach in a file, by its ending; `threads`: of ONNX Runtime, 0 for as many as it takes by itself.
 
     A file that can't be used ends the program with one line.

@@ -20,11 +20,11 @@ class OnnxRecognizer(Recognizer):
         self.session = self._open(self.path)
         super().__init__(self._kept(self.path, self.session))
 
-    def believe_looks(self, looks: np.ndarray) -> np.ndarray:
+    def predict_views(self, looks: np.ndarray) -> np.ndarray:
         return self.session.run(None, {"looks": looks[None]})[0][0]
 
     @property
-    def memory(self) -> int:
+    def state_size(self) -> int:
         return self._stream.get_inputs()[1].shape[1]
 
     def step(self, look: np.ndarray, carried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +35,7 @@ class OnnxRecognizer(Recognizer):
     def _stream(self) -> onnxruntime.InferenceSession:
         path = self.path.with_name("stream.onnx")
         session = self._open(path)
-        if self._kept(path, session) != self.kept:
+        if self._kept(path, session) != self.config:
             raise SystemExit(f"{path}: not of the same training as {self.path}: run `make export`")
         return session
 

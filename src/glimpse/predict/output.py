@@ -6,40 +6,42 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from glimpse.core.frame_store import Stored
-from glimpse.frames.decoder import Unreadable
-from glimpse.inference.confidence import settled_after
+from glimpse.core.frame_store import StoredClip
+from glimpse.frames.decoder import UnreadableClip
+from glimpse.inference.confidence import frames_to_stable
 from glimpse.inference.recognizer import Recognizer
 
 LONG = 3  # times the length of the clips that were trained on: one answer then says little
 
-Answered = tuple[Path, dict | Unreadable, float]  # the file, its answer or why there is none, and seconds or 0: unknown
+Answered = tuple[
+    Path, dict | UnreadableClip, float
+]  # the file, its answer or why there is none, and seconds or 0: unknown
 
 
-def predict(recognizer: Recognizer, path: Path, stored: Stored, least: float) -> dict:
+def predict(recognizer: Recognizer, path: Path, stored: StoredClip, least: float) -> dict:
     """What the model says of a `Stored` clip: {clip, action, known, settled_after, frames, probabilities}.
 
     `known`: whether its confidence is `least` or more.
     """
-    beliefs = recognizer.believe(path.name, stored)
-    ranked = sorted(zip(recognizer.actions, beliefs[-1].tolist()), key=lambda pair: -pair[1])
+    beliefs = recognizer.predict(path.name, stored)
+    ranked = sorted(zip(recognizer.class_names, beliefs[-1].tolist()), key=lambda pair: -pair[1])
     return {
         "clip": str(path),
         "action": ranked[0][0],
         "known": ranked[0][1] >= least,
-        "settled_after": settled_after(beliefs),
+        "settled_after": frames_to_stable(beliefs),
         "frames": len(beliefs),
         "probabilities": dict(ranked),
     }
 
 
 def answers(
-    recognizer: Recognizer, decoded: Iterable[tuple[Path, Stored | Unreadable]], workers: int, least: float
+    recognizer: Recognizer, decoded: Iterable[tuple[Path, StoredClip | UnreadableClip]], workers: int, least: float
 ) -> Iterator[Answered]:
     """What the model says of files as they are decoded, in their order, from `workers` threads."""
 
-    def answer(path: Path, stored: Stored | Unreadable) -> Answered:
-        if isinstance(stored, Unreadable):
+    def answer(path: Path, stored: StoredClip | UnreadableClip) -> Answered:
+        if isinstance(stored, UnreadableClip):
             return path, stored, 0.0
         return path, predict(recognizer, path, stored, least), stored.seconds
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from glimpse.predict.stream import Stream
-from glimpse.predict.video_reader import Playback
+from glimpse.predict.video_reader import VideoReader
 
 SHOWN = 3  # likeliest actions
 ROOMY = 200  # pixels of the short side; in a smaller picture only the likeliest is shown
@@ -20,7 +20,7 @@ FINE = 65  # frames a second from which on MPEG-4 takes two digits behind the po
 SHADE = 0.4  # how much of the picture is left behind the words
 
 
-def drawn(frame: np.ndarray, stream: Stream, least: float, note: str = "") -> np.ndarray:
+def draw_overlay(frame: np.ndarray, stream: Stream, least: float, note: str = "") -> np.ndarray:
     """A frame, BGR (height, width, 3), with what `stream` believes now, as a new picture of the same size.
 
     The likeliest action is green; or grey, below the word "unknown", where the confidence is less than `least`.
@@ -39,7 +39,9 @@ def drawn(frame: np.ndarray, stream: Stream, least: float, note: str = "") -> np
     known = True
     if stream.now:
         known = bool(stream.now.probabilities.max() >= least)
-        ranked = sorted(zip(stream.recognizer.actions, stream.now.probabilities.tolist()), key=lambda pair: -pair[1])
+        ranked = sorted(
+            zip(stream.recognizer.class_names, stream.now.probabilities.tolist()), key=lambda pair: -pair[1]
+        )
         rows = [*([] if known else [("unknown", 0.0)]), *ranked[: SHOWN if short >= ROOMY else 1]]
     if note:
         rows.append((note, 0.0))
@@ -63,7 +65,7 @@ def drawn(frame: np.ndarray, stream: Stream, least: float, note: str = "") -> np
 
 
 @contextlib.contextmanager
-def overlay(path: Path | str, playback: Playback, least: float) -> Iterator[Callable[[np.ndarray, Stream], None]]:
+def overlay(path: Path | str, playback: VideoReader, least: float) -> Iterator[Callable[[np.ndarray, Stream], None]]:
     """A function that draws frame after frame into a video at `path`, as large and as fast as the one played.
 
     It appears when the block ends, whole, and not at all if the block fails. It has no sound, and where a side has an
@@ -78,7 +80,7 @@ def overlay(path: Path | str, playback: Playback, least: float) -> Iterator[Call
             fps = playback.fps if playback.fps < FINE else round(playback.fps, 2)
             writer.open(made, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
         count += 1
-        writer.write(drawn(frame, stream, least))
+        writer.write(draw_overlay(frame, stream, least))
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

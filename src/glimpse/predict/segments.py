@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glimpse.predict.stream import Belief, Stream
-from glimpse.predict.video_reader import Playback
+from glimpse.predict.stream import Stream, WindowPrediction
+from glimpse.predict.video_reader import VideoReader
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Segment:
     confidence: float  # mean probability of the action
 
 
-def moments(beliefs: Iterable[Belief], frames: int) -> Iterator[np.ndarray]:
+def per_step_probabilities(beliefs: Iterable[WindowPrediction], frames: int) -> Iterator[np.ndarray]:
     """What is believed of each moment: probabilities (actions,), the mean over the windows that cover it.
 
     beliefs: windows in order, each beginning one moment after the one before and `frames` moments long. Nothing is told
@@ -37,19 +37,21 @@ def moments(beliefs: Iterable[Belief], frames: int) -> Iterator[np.ndarray]:
         yield np.mean(covering, 0)
 
 
-def segments(playback: Playback, beliefs: Iterable[Belief], stream: Stream, least: float) -> Iterator[Segment]:
+def segments(
+    playback: VideoReader, beliefs: Iterable[WindowPrediction], stream: Stream, least: float
+) -> Iterator[Segment]:
     """The segments of a video, each as soon as it is over: moments joined while they have the same answer, or none.
 
     A moment has an answer where its confidence is `least` or more. beliefs: what `playback.followed(stream)` gives. The
     last segment lasts to the end of the video, of which a moment may be left that no window covers.
     """
     lasts = stream.seconds / len(stream.positions)
-    start, answer, total, count = 0.0, None, np.zeros(len(stream.recognizer.actions)), 0
+    start, answer, total, count = 0.0, None, np.zeros(len(stream.recognizer.class_names)), 0
 
     def until(end: float) -> Segment:
         return Segment(start, end, int(total.argmax()), answer is not None, float(total.max() / count))
 
-    for number, probabilities in enumerate(moments(beliefs, len(stream.positions))):
+    for number, probabilities in enumerate(per_step_probabilities(beliefs, len(stream.positions))):
         time, said = number * lasts, int(probabilities.argmax()) if probabilities.max() >= least else None
         if time >= playback.length:
             break

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from glimpse.core.frame_store import Stored, to_jpeg
-from glimpse.core.sampling import evenly
-from glimpse.features.views import Square, cover, pictures_of, shown
-from glimpse.frames.decoder import BEFORE, difference
+from glimpse.core.frame_store import StoredClip, to_jpeg
+from glimpse.core.sampling import evenly_spaced
+from glimpse.features.views import Box, crop_frame, prepare_frames, resize_short_side
+from glimpse.frames.decoder import DIFF_INTERVAL_S, frame_difference
 from glimpse.inference.recognizer import Recognizer
 
 NEARLY = 1e-6  # seconds: times that differ by less are the same
 
 
 @dataclass(frozen=True)
-class Belief:
+class WindowPrediction:
     """What the model believes of a window, from `start` to `end` in seconds, after it has read `frames` of it."""
 
     start: float
@@ -32,7 +32,7 @@ class Belief:
     probabilities: np.ndarray  # (actions,)
 
 
-class Recent:
+class DiffBuffer:
     """The frames of the last moment, as few as tell what was shown BEFORE the newest one."""
 
     def __init__(self) -> None:
@@ -41,9 +41,9 @@ class Recent:
     def add(self, time: float, frame: np.ndarray) -> np.ndarray:
         """The newest frame, shown from `time` on; returns the earlier one nearest to BEFORE it, or itself if first."""
         earlier = self._frames
-        while len(earlier) > 1 and earlier[1][0] <= time - BEFORE:
+        while len(earlier) > 1 and earlier[1][0] <= time - DIFF_INTERVAL_S:
             earlier.popleft()
-        before = min(earlier, key=lambda one: abs(one[0] + BEFORE - time))[1] if earlier else frame
+        before = min(earlier, key=lambda one: abs(one[0] + DIFF_INTERVAL_S - time))[1] if earlier else frame
         earlier.append((time, frame))
         return before
 
@@ -63,23 +63,23 @@ class Stream:
 
     def __init__(self, recognizer: Recognizer, seconds: float, positions: Collection[int] | None = None) -> None:
         self.recognizer, self.seconds = recognizer, seconds
-        self.candidates, self.size = recognizer.kept["candidates"], recognizer.kept["store_size"]
-        evenly_spread = evenly(self.candidates, recognizer.kept["frames"])
+        self.candidates, self.size = recognizer.config.candidates, recognizer.config.frame_size
+        evenly_spread = evenly_spaced(self.candidates, recognizer.config.frames)
         self.positions = evenly_spread if positions is None else np.asarray(positions)
         self.every = seconds / self.candidates
-        self._glance = replace(recognizer.look, flow=False)  # at what isn't read, for the square's sake
-        self.square: Square | None = None  # where it looks, in pixels of a frame as it is stored
-        self.now: Belief | None = None  # of the window that was begun first among those last seen
+        self._glance = replace(recognizer.views, flow=False)  # at what isn't read, for the square's sake
+        self.square: Box | None = None  # where it looks, in pixels of a frame as it is stored
+        self.now: WindowPrediction | None = None  # of the window that was begun first among those last seen
         self._taken = self._read = 0  # candidates that are over, and how many of them were there to be read
         self._begun: list[int] = []  # of each window that is being read: the number of its first frame read
-        self._seen: list[int] = []  # how many frames it has seen
-        self._carried = np.zeros((0, recognizer.memory), np.float32)
+        self._embed: list[int] = []  # how many frames it has seen
+        self._carried = np.zeros((0, recognizer.state_size), np.float32)
 
     def near(self, time: float, lasts: float) -> bool:
         """Whether a frame shown at `time` for `lasts` seconds may be a candidate, or what one's change is told from."""
-        return self._due(self._taken) < time + BEFORE + 2 * lasts + NEARLY
+        return self._due(self._taken) < time + DIFF_INTERVAL_S + 2 * lasts + NEARLY
 
-    def see(self, time: float, frame: np.ndarray, before: np.ndarray, lasts: float = 0.0) -> list[Belief]:
+    def see(self, time: float, frame: np.ndarray, before: np.ndarray, lasts: float = 0.0) -> list[WindowPrediction]:
         """A frame, BGR (height, width, 3), shown from `time` on for `lasts` seconds, and the one `Recent` has before.
 
         Returns the windows that have now been read, mostly none or one. A candidate is the frame shown when it is due.
@@ -102,32 +102,32 @@ class Stream:
         """How many candidates are due before a time."""
         return max(0, math.ceil(time / self.every - 0.5))
 
-    def _candidate(self, number: int, frame: np.ndarray, before: np.ndarray) -> list[Belief]:
+    def _candidate(self, number: int, frame: np.ndarray, before: np.ndarray) -> list[WindowPrediction]:
         """Takes a candidate; reads it if it, or one that was missed before it, is there to be read."""
-        change = cover(difference(frame, before), self.size)
-        stored = Stored([to_jpeg(cover(frame, self.size))], [to_jpeg(change)])
+        change = resize_short_side(frame_difference(frame, before), self.size)
+        stored = StoredClip([to_jpeg(resize_short_side(frame, self.size))], [to_jpeg(change)])
         read, self._taken = self._read, number + 1
         windows, rest = divmod(self._taken, self.candidates)
         self._read = windows * len(self.positions) + int(np.searchsorted(self.positions, rest))
-        look = self.recognizer.look if read < self._read else self._glance
-        (views,), (self.square,) = pictures_of(stored, look, last=self.square)
+        look = self.recognizer.views if read < self._read else self._glance
+        (views,), (self.square,) = prepare_frames(stored, look, last=self.square)
         if read == self._read:
             return []
         if self._read - read >= len(self.positions):  # after a pause as long as a window, what was seen counts no more
-            self._begun, self._seen, self._carried = [], [], self._carried[:0]
-        return self._step(shown(views, self.square, self.recognizer.look.size))
+            self._begun, self._embed, self._carried = [], [], self._carried[:0]
+        return self._step(crop_frame(views, self.square, self.recognizer.views.size))
 
-    def _step(self, look: np.ndarray) -> list[Belief]:
+    def _step(self, look: np.ndarray) -> list[WindowPrediction]:
         """Reads a frame: another window begins with it. Returns those that have been read whole, and ends them."""
-        number, use = self._read - 1, min(self.recognizer.use, len(self.positions))
-        self._begun, self._seen = [*self._begun, number], [seen + 1 for seen in [*self._seen, 0]]
-        carried = np.concatenate([self._carried, np.zeros((1, self.recognizer.memory), np.float32)])
+        number, use = self._read - 1, min(self.recognizer.num_frames, len(self.positions))
+        self._begun, self._embed = [*self._begun, number], [seen + 1 for seen in [*self._embed, 0]]
+        carried = np.concatenate([self._carried, np.zeros((1, self.recognizer.state_size), np.float32)])
         probabilities, carried = self.recognizer.step(look, carried)
         told = []
-        for begun, seen, row in zip(self._begun, self._seen, probabilities, strict=True):
+        for begun, seen, row in zip(self._begun, self._embed, probabilities, strict=True):
             start = begun * self.seconds / len(self.positions)
-            told.append(Belief(start, start + self.seconds, seen, number - begun + 1 >= use, row))
+            told.append(WindowPrediction(start, start + self.seconds, seen, number - begun + 1 >= use, row))
         whole = sum(one.whole for one in told)
         self.now = told[0]
-        self._begun, self._seen, self._carried = self._begun[whole:], self._seen[whole:], carried[whole:]
+        self._begun, self._embed, self._carried = self._begun[whole:], self._embed[whole:], carried[whole:]
         return told[:whole]

@@ -13,15 +13,23 @@ from typing import Self
 import cv2
 import numpy as np
 
-from glimpse.frames.dataset import NOT_TEXT, is_text
-from glimpse.frames.decoder import BEFORE, BEFORE_FRAMES, LONGEST, SHORTEST_SIDE, Unreadable, check_file, open_reader
-from glimpse.predict.stream import Belief, Recent, Stream
+from glimpse.frames.dataset import NOT_UTF8, is_utf8
+from glimpse.frames.decoder import (
+    DIFF_INTERVAL_FRAMES,
+    DIFF_INTERVAL_S,
+    MAX_ASPECT_RATIO,
+    MIN_SIDE,
+    UnreadableClip,
+    open_capture,
+    sniff_file,
+)
+from glimpse.predict.stream import DiffBuffer, Stream, WindowPrediction
 
-FPS = BEFORE_FRAMES / BEFORE  # frames a second where the file tells none
+DEFAULT_FPS = DIFF_INTERVAL_FRAMES / DIFF_INTERVAL_S  # frames a second where the file tells none
 
 
 @dataclass
-class Playback:
+class VideoReader:
     """A video that is open: frames a second, and its size in pixels."""
 
     reader: cv2.VideoCapture
@@ -32,20 +40,20 @@ class Playback:
     length: float = math.inf  # in seconds, once it has been played to its end
 
     @classmethod
-    def of(cls, path: Path | str) -> Self:
+    def open(cls, path: Path | str) -> Self:
         """Opens a video. Raises Unreadable with the reason."""
         quiet()
-        if not is_text(str(path)):
-            raise Unreadable(NOT_TEXT)
-        check_file(path)
-        reader = open_reader(path)
+        if not is_utf8(str(path)):
+            raise UnreadableClip(NOT_UTF8)
+        sniff_file(path)
+        reader = open_capture(path)
         fps = reader.get(cv2.CAP_PROP_FPS)
         width, height = int(reader.get(cv2.CAP_PROP_FRAME_WIDTH)), int(reader.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        if min(width, height) < SHORTEST_SIDE:
-            raise Unreadable(f"too small: {width}x{height} pixels, at least {SHORTEST_SIDE} are needed")
-        if max(width, height) > LONGEST * min(width, height):
-            raise Unreadable(f"too narrow: {width}x{height} pixels")
-        return cls(reader, fps if 0 < fps < 1000 else FPS, width, height)
+        if min(width, height) < MIN_SIDE:
+            raise UnreadableClip(f"too small: {width}x{height} pixels, at least {MIN_SIDE} are needed")
+        if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+            raise UnreadableClip(f"too narrow: {width}x{height} pixels")
+        return cls(reader, fps if 0 < fps < 1000 else DEFAULT_FPS, width, height)
 
     @property
     def seconds(self) -> float:
@@ -66,17 +74,19 @@ class Playback:
                     yield self.seconds, frame
                 self.count += 1
         except cv2.error as error:
-            raise Unreadable(f"OpenCV fails on it: {error.err}") from None
+            raise UnreadableClip(f"OpenCV fails on it: {error.err}") from None
         if self.count < 2:
-            raise Unreadable("only one frame could be decoded" if self.count else "no frame could be decoded")
+            raise UnreadableClip("only one frame could be decoded" if self.count else "no frame could be decoded")
         self.length = self.seconds
 
-    def followed(self, stream: Stream, show: Callable[[np.ndarray, Stream], None] | None = None) -> Iterator[Belief]:
+    def followed(
+        self, stream: Stream, show: Callable[[np.ndarray, Stream], None] | None = None
+    ) -> Iterator[WindowPrediction]:
         """Every window of the video, as `stream` tells it; of a video shorter than one, what was read of it.
 
         `show` gets every frame when it has been seen; without it, frames that aren't looked at are not converted.
         """
-        lasts, recent, told = 1 / self.fps, Recent(), False
+        lasts, recent, told = 1 / self.fps, DiffBuffer(), False
         for time, frame in self.frames(lambda time: bool(show) or stream.near(time, lasts)):
             for belief in stream.see(time, frame, recent.add(time, frame), lasts):
                 told = True
@@ -95,7 +105,7 @@ def quiet() -> None:
 
 def seconds_of(path: Path | str) -> float:
     """How long a video is, by decoding it. Raises Unreadable."""
-    playback = Playback.of(path)
+    playback = VideoReader.open(path)
     for _ in playback.frames(lambda _: False):
         pass
     return playback.length

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 PARTS = ("train", "val", "test")
-MOST = 25  # rows of a long list that are shown
+MAX_ROWS = 25  # rows of a long list that are shown
 
 
 @dataclass(frozen=True)
-class Listed:
+class HeadRows:
     """The first rows of a table, and how many more it has."""
 
     rows: list[dict]
@@ -21,12 +21,12 @@ class Listed:
         return len(self.rows) + self.more
 
 
-def listed(table: pd.DataFrame) -> Listed:
+def head_rows(table: pd.DataFrame) -> HeadRows:
     """What a page shows of a table that may be long."""
-    return Listed(table.head(MOST).to_dict("records"), max(0, len(table) - MOST))
+    return HeadRows(table.head(MAX_ROWS).to_dict("records"), max(0, len(table) - MAX_ROWS))
 
 
-def holdings(clips: pd.DataFrame, split: pd.DataFrame) -> list[dict]:
+def class_table(clips: pd.DataFrame, split: pd.DataFrame) -> list[dict]:
     """A row for all actions and one for each: clips by part, groups, shortest, median and longest clip in seconds.
 
     clips: clip, seconds (NaN where unknown); split: clip, action, group, part ("" for a clip that is left out).
@@ -42,7 +42,7 @@ def holdings(clips: pd.DataFrame, split: pd.DataFrame) -> list[dict]:
     return rows
 
 
-def torn(split: pd.DataFrame) -> int:
+def split_groups_across(split: pd.DataFrame) -> int:
     """How many groups stand in more than one part, as official lists may have it: from clip, action, group, part."""
     return int((split[split["part"] != ""].groupby("group")["part"].nunique() > 1).sum())
 

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from glimpse.core.frame_store import Stored
-from glimpse.features.views import clean_look, inside, pictures_of
+from glimpse.core.frame_store import StoredClip
+from glimpse.features.views import clamp_box, clean_views, prepare_frames
 from glimpse.inference.torch_recognizer import TorchRecognizer
-from glimpse.model.network import Network
+from glimpse.model.network import VideoNetwork
 
 STRENGTH = 0.7  # how far the hottest spot hides the frame under it
 
 
-def heat(
+def gradcam(
     recognizer: TorchRecognizer,
-    stored: Stored,
+    stored: StoredClip,
     positions: Collection[int] | None,
     clip: str,
     action: int | None = None,
@@ -34,38 +34,38 @@ def heat(
     """
     positions = recognizer.positions(clip) if positions is None else positions
     network, device = recognizer.network
-    looks = torch.from_numpy(clean_look(stored, recognizer.look, positions)).to(device)
-    maps, moved = _maps(network, looks), network.moved(looks)
+    looks = torch.from_numpy(clean_views(stored, recognizer.views, positions)).to(device)
+    maps, moved = _feature_maps(network, looks), network.flow_features(looks)
     maps.requires_grad_()
     with torch.backends.cudnn.flags(enabled=False):  # its LSTM has no gradients outside of training
         logits = network.temporal(torch.cat([maps.mean((3, 4)).flatten(1), moved], 1)[None])[0]
     asked = int(logits[-1].argmax()) if action is None else action
     (slopes,) = torch.autograd.grad(logits[-1, asked], maps)
     spoke = functional.relu((slopes * maps).sum(2)).sum(1).detach().cpu().numpy()  # of the frame and of its change
-    pictures, squares = pictures_of(stored, replace(recognizer.look, flow=False), positions)
-    laid = [_laid(one, views[0], square) for one, views, square in zip(spoke, pictures, squares, strict=True)]
+    pictures, squares = prepare_frames(stored, replace(recognizer.views, flow=False), positions)
+    laid = [_place_heatmap(one, views[0], square) for one, views, square in zip(spoke, pictures, squares, strict=True)]
     hottest = max(one.max() for one in laid) or 1.0
     beliefs = torch.softmax(logits.detach() / recognizer.temperature, -1).cpu().numpy()
     return beliefs, [one / hottest for one in laid]
 
 
 @torch.no_grad()
-def _maps(network: Network, looks: torch.Tensor) -> torch.Tensor:
+def _feature_maps(network: VideoNetwork, looks: torch.Tensor) -> torch.Tensor:
     """The backbone's last maps of looks (frames, views, size, size, 3): (frames, seen, 1280, rows, columns)."""
     sees = list(network.backbones) if len(network.backbones) > 1 else [network.backbones[0]] * len(looks)
-    return torch.stack([see.maps(views[: network.seen]) for see, views in zip(sees, looks, strict=False)])  # type: ignore[operator]
+    return torch.stack([see.maps(views[: network.num_images]) for see, views in zip(sees, looks, strict=False)])  # type: ignore[operator]
 
 
-def _laid(spoke: np.ndarray, frame: np.ndarray, square: tuple[float, float, float]) -> np.ndarray:
+def _place_heatmap(spoke: np.ndarray, frame: np.ndarray, square: tuple[float, float, float]) -> np.ndarray:
     """What spoke in each part of a square, (rows, columns), on the frame that it was cut from: (height, width)."""
-    left, top, side = inside(frame, square)
+    left, top, side = clamp_box(frame, square)
     laid = np.zeros(frame.shape[:2], np.float32)
     laid[top : top + side, left : left + side] = cv2.resize(spoke, (side, side), interpolation=cv2.INTER_LINEAR)
     return laid
 
 
-def overlaid(frame: np.ndarray, heat: np.ndarray) -> np.ndarray:
+def blend_heatmap(frame: np.ndarray, gradcam: np.ndarray) -> np.ndarray:
     """A BGR frame with its heat, 0 to 1, laid over it: the hotter, the brighter, and the less of the frame is seen."""
-    colours = cv2.applyColorMap(np.round(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    share = STRENGTH * np.sqrt(heat[..., None])
+    colours = cv2.applyColorMap(np.round(gradcam * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    share = STRENGTH * np.sqrt(gradcam[..., None])
     return np.round(frame * (1 - share) + colours * share).astype(np.uint8)

@@ -14,53 +14,53 @@ NAMING_RULES = {
     "HMDB51 (the name before the action)": r"(.+)_{action}_[fuhl]_(?:cm|nm)_np\d+_(?:ba|le|fr|ri)_(?:bad|med|goo)_\d+",
     "Weizmann (the first word is the actor)": r"([^_]+)_{action}(?:_?\d+)?",
 }
-FEWEST = 3  # groups in each action: one each for train, val and test
+MIN_GROUPS = 3  # groups in each action: one each for train, val and test
 
-Named = list[tuple[str, str, str]]  # clip, action and folder of each clip
+NamedGroups = list[tuple[str, str, str]]  # clip, action and folder of each clip
 
 
-def groups_of(clips: Iterable, rule: str, by_hand: dict[str, str]) -> tuple[list[str], str]:
+def assign_group_names(clips: Iterable, rule: str, by_hand: dict[str, str]) -> tuple[list[str], str]:
     """The group of each clip, and the rule in words.
 
-    `clips`: rows with clip, action and folder. `rule`: the setting split.group. `by_hand`: {clip: group} from
+    `clips`: rows with clip, action and folder. `rule`: the setting split.group_by. `by_hand`: {clip: group} from
     data/groups.csv, which comes first. With the rule `auto` the subfolder tells, else a naming rule that fits.
     """
     named = _named(clips)
     if by_hand:
         missing = [clip for clip, _, _ in named if clip not in by_hand]
         if missing:
-            raise SystemExit(f"data/groups.csv: no group for {_some(missing)}: every clip needs a row clip,group")
+            raise SystemExit(f"data/groups.csv: no group for {_examples(missing)}: every clip needs a row clip,group")
         return [by_hand[clip] for clip, _, _ in named], "data/groups.csv"
     if rule == "none":
-        return [clip for clip, _, _ in named], "each clip alone (split.group is none)"
+        return [clip for clip, _, _ in named], "each clip alone (split.group_by is none)"
     if rule != "auto":
-        return _by_pattern([clip for clip, _, _ in named], rule), f"split.group {rule}"
+        return _by_pattern([clip for clip, _, _ in named], rule), f"split.group_by {rule}"
     if all(folder for _, _, folder in named):
         return [folder for _, _, folder in named], "the subfolder"
-    for words, groups in _told(named).items():
+    for words, groups in _rule_groups(named).items():
         return groups, words
     # Some clips in subfolders, others not: a subfolder is a group all the same.
     loose = [folder or clip for clip, _, folder in named]
     return loose, "the subfolder, where there is one" if loose != [c for c, _, _ in named] else "each clip alone"
 
 
-def told_by_names(clips: Iterable) -> dict[str, list[str]]:
+def groups_from_names(clips: Iterable) -> dict[str, list[str]]:
     """The groups that names give away whatever the setting, {the rule in words: the group of each clip}.
 
     The subfolder and the naming rules, those that fit every clip and make groups enough to split by.
     """
-    return _told(_named(clips))
+    return _rule_groups(_named(clips))
 
 
-def _named(clips: Iterable) -> Named:
+def _named(clips: Iterable) -> NamedGroups:
     return [(row.clip, row.action, row.folder) for row in clips]
 
 
-def _told(named: Named) -> dict[str, list[str]]:
+def _rule_groups(named: NamedGroups) -> dict[str, list[str]]:
     told = {"the subfolder": [folder for _, _, folder in named]}
     for name, pattern in NAMING_RULES.items():
         told[f"file names as in {name}"] = [_match(pattern, clip, action) for clip, action, _ in named]
-    return {words: groups for words, groups in told.items() if all(groups) and _enough(groups, named)}
+    return {words: groups for words, groups in told.items() if all(groups) and _has_enough_groups(groups, named)}
 
 
 def _match(pattern: str, clip: str, action: str) -> str:
@@ -71,12 +71,12 @@ def _match(pattern: str, clip: str, action: str) -> str:
     return found.group(1) if found else ""
 
 
-def _enough(groups: Iterable[str], named: Named) -> bool:
+def _has_enough_groups(groups: Iterable[str], named: NamedGroups) -> bool:
     """Whether every action has groups enough to split by; a rule that fits by accident makes too few."""
     held: dict[str, set[str]] = {}
     for group, (_, action, _) in zip(groups, named, strict=True):
         held.setdefault(action, set()).add(group)
-    return min(map(len, held.values())) >= FEWEST
+    return min(map(len, held.values())) >= MIN_GROUPS
 
 
 def _by_pattern(clips: list[str], rule: str) -> list[str]:
@@ -85,10 +85,10 @@ def _by_pattern(clips: list[str], rule: str) -> list[str]:
     groups = [match.group(1) if match else "" for match in found]
     missing = [clip for clip, group in zip(clips, groups, strict=True) if not group]
     if missing:
-        raise SystemExit(f"params.yaml: split.group is {rule}, which finds no group in {_some(missing)}")
+        raise SystemExit(f"params.yaml: split.group_by is {rule}, which finds no group in {_examples(missing)}")
     return groups
 
 
-def _some(names: list[str]) -> str:
+def _examples(names: list[str]) -> str:
     """A few names and how many more: "a, b and 7 more"."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

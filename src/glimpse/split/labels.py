@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from glimpse.core.tables import read_table, write_table
+from glimpse.core.files import read_table, write_table
 
-WRITING = threading.Lock()  # of two people who write at once the second adds to what the first wrote
+WRITE_LOCK = threading.Lock()  # of two people who write at once the second adds to what the first wrote
 
 
-def corrections(path: Path | str) -> dict[str, str]:
+def read_corrections(path: Path | str) -> dict[str, str]:
     """{clip: action} as they stand in the file; empty if there is none."""
     if not Path(path).exists():
         return {}
@@ -22,15 +22,15 @@ def corrections(path: Path | str) -> dict[str, str]:
     return dict(zip(table["clip"], table["action"], strict=True))
 
 
-def correct(path: Path | str, wanted: Mapping[str, str], folders: Mapping[str, str]) -> dict[str, str]:
+def write_correction(path: Path | str, wanted: Mapping[str, str], folders: Mapping[str, str]) -> dict[str, str]:
     """Write corrections {clip: action} into the file and return all that stand there then.
 
     Rows that are there stay, a clip stands there once, and one that gets the action of its folder back loses its row.
     `folders`: {clip: action of its folder} of the whole data set; ValueError where a clip or an action is none of them.
     """
     actions = set(folders.values())
-    with WRITING:
-        held = corrections(path)
+    with WRITE_LOCK:
+        held = read_corrections(path)
         for clip, action in wanted.items():
             if clip not in folders:
                 raise ValueError(f"{clip} is not a clip of the data set")

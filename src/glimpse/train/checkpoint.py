@@ -1,94 +1,99 @@
-"""Where a training stands after its last finished epoch, kept so that a killed one goes on from there.
+"""The state of a training after its last epoch, saved so that a killed training resumes there.
 
-It is no output of a stage, since DVC deletes those before each run; it goes when the training is done.
+A checkpoint is no output of a stage, since DVC deletes outputs before each run; it is removed when training ends.
 """
 
 import copy
 import hashlib
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 
-from glimpse.core.files import whole
-from glimpse.model.network import packed, unpacked
+from glimpse.core.cache import source_hash
+from glimpse.core.files import atomic_write
+from glimpse.model.model_file import from_bytes, to_bytes
 
-SHARE = 0.04  # of a training's time, at most, that keeping checkpoints may take
+MAX_TIME_SHARE = 0.04  # of the training's time that saving checkpoints may take
 
 
 class Checkpoint:
-    """The checkpoint of one training, such as "train-all10", found again by a training on the same `files` and
-    `settings` (anything whose repr tells it from others) alone."""
+    """The checkpoint of one training, such as "train-all10"; it resumes only with equal `files` and `key_parts`.
 
-    def __init__(self, training: str, path: Path | str, files: Iterable[Path | str], *settings: object) -> None:
-        self.training, self.path = training, Path(path)
-        key = hashlib.sha256(repr(settings).encode())
-        for name in files:
-            with open(name, "rb") as file:
-                key.update(hashlib.file_digest(file, "sha256").digest())
-        self.key = key.hexdigest()
-        self._kept_at, self._took = -float("inf"), 0.0  # seconds
+    key_parts: settings, versions, code: anything whose repr changes when the training would.
+    """
 
-    def again(self) -> Self:
-        """The checkpoint of the same network's second training, beside that of its first."""
-        second = copy.copy(self)
-        second.training = f"{self.training}, on train and val"
-        second.path = self.path.with_stem(f"{self.path.stem}-again")
-        return second
+    def __init__(self, name: str, path: Path | str, files: Iterable[Path | str], *key_parts: object) -> None:
+        self.name, self.path = name, Path(path)
+        digest = hashlib.sha256(repr(key_parts).encode())
+        for input_path in files:
+            with open(input_path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        self.key = digest.hexdigest()
+        self._saved_at, self._duration = -float("inf"), 0.0  # seconds
 
-    def keep(self, so_far: dict, parts: dict, device: torch.device) -> None:
-        """Keep a training after its last finished epoch: what came of it `so_far` ({"rows": of all epochs, …}), the
-        states of its `parts` ({name: what has a state_dict}) and of the random numbers.
+    def for_refit(self) -> Self:
+        """The checkpoint of the second training, on train and val, beside that of the first."""
+        refit = copy.copy(self)
+        refit.name = f"{self.name}, on train and val"
+        refit.path = self.path.with_stem(f"{self.path.stem}-again")
+        return refit
 
-        Where epochs are so short that this would take more than SHARE of the time, not after each of them.
+    def save(self, progress: dict[str, Any], modules: dict[str, Any], device: torch.device) -> None:
+        """Save the progress ({"history": rows, …}), the modules' state dicts and the random state.
+
+        Where epochs are so short that this would take more than MAX_TIME_SHARE, not after every epoch.
         """
-        began = time.monotonic()
-        if began - self._kept_at < self._took / SHARE:
+        start = time.monotonic()
+        if start - self._saved_at < self._duration / MAX_TIME_SHARE:
             return
-        states = {name: part.state_dict() for name, part in parts.items()}
-        kept = {"key": self.key, "so_far": so_far, "states": states, "random": random_states(device)}
-        with whole(self.path, "wb") as file:
-            file.write(packed(kept))
-        self._kept_at = time.monotonic()
-        self._took = self._kept_at - began
+        states = {name: module.state_dict() for name, module in modules.items()}
+        contents = {"key": self.key, "progress": progress, "states": states, "random": random_states(device)}
+        with atomic_write(self.path, "wb") as file:
+            file.write(to_bytes(contents))
+        self._saved_at = time.monotonic()
+        self._duration = self._saved_at - start
 
-    def resume(self, parts: dict, device: torch.device) -> dict:
-        """Put the parts and the random numbers to where they were kept; returns what had come of the training so far.
-
-        With nothing to go on from, all stays as it is, and {} is returned; a checkpoint that is of no use is named.
-        """
+    def resume(self, modules: dict[str, Any]) -> dict[str, Any]:
+        """Load the modules' states and the random state; returns the progress, {} if there is no usable checkpoint."""
         if not self.path.exists():
             return {}
         try:
-            kept = unpacked(self.path)
-            of_this = kept["key"] == self.key
+            contents = from_bytes(self.path)
+            matches = contents["key"] == self.key
         except Exception:  # torch raises many kinds for what is no checkpoint
-            return self._afresh("damaged")
-        if not of_this:
-            return self._afresh("of other settings, clips or code")
-        for name, part in parts.items():
-            part.load_state_dict(kept["states"][name])
-        for kind, state in kept["random"].items():
+            return self._start_over("damaged")
+        if not matches:
+            return self._start_over("of other settings, clips or code")
+        for name, module in modules.items():
+            module.load_state_dict(contents["states"][name])
+        for kind, state in contents["random"].items():
             (torch if kind == "cpu" else torch.get_device_module(kind)).set_rng_state(state)
-        print(f"{self.training}: resuming at epoch {len(kept['so_far']['rows']) + 1}", flush=True)
-        return kept["so_far"]
+        print(f"{self.name}: resuming at epoch {len(contents['progress']['history']) + 1}", flush=True)
+        return contents["progress"]
 
-    def _afresh(self, why: str) -> dict:
-        print(f"{self.training}: {self.path} is {why}: training starts afresh", flush=True)
-        self.remove()  # a second training must not go on from what this one will not come to
+    def _start_over(self, reason: str) -> dict[str, Any]:
+        print(f"{self.name}: {self.path} is {reason}: training starts anew", flush=True)
+        self.remove()  # that of the refit, too: it continues a first training that will not be repeated
         return {}
 
     def remove(self) -> None:
-        """The training is done: nothing is left to go on from."""
+        """Delete the checkpoints: the training is done."""
         self.path.unlink(missing_ok=True)
         self.path.with_stem(f"{self.path.stem}-again").unlink(missing_ok=True)
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """The states of the generators of random numbers that a training on a device draws from."""
+    """States of the random generators from which a training on this device draws."""
     states = {"cpu": torch.get_rng_state()}
     if device.type != "cpu":
         states[device.type] = torch.get_device_module(device).get_rng_state()
     return states
+
+
+def training_code() -> str:
+    """Hash of the code that is loaded for a training, without comments and docstrings."""
+    return source_hash(*(module for name, module in sorted(sys.modules.items()) if name.startswith("glimpse.")))

@@ -1,82 +1,113 @@
-"""What a training reads in one epoch: for each clip a few of its candidates, in one of its looks."""
+"""Datasets for one epoch: sampled frames of each clip, in one view each, as features or as images."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, WeightedRandomSampler
 
-from glimpse.core.frame_store import Frames
-from glimpse.core.sampling import draw, keyed_rng, reading
-from glimpse.core.splits import Part
-from glimpse.features.augment import Transforms, augmented_look
-from glimpse.features.views import Look, clean_look, pictures_of
+from glimpse.core.frame_store import FrameStore
+from glimpse.core.sampling import eval_frames, keyed_rng, sample_frames
+from glimpse.core.splits import Split
+from glimpse.features.augment import ClipAugmentation, augmented_views
+from glimpse.features.views import ViewConfig, prepare_frames
 
-ENDLESS = 2**31  # looks to draw from where none is stored: hardly ever the same one twice
+UNLIMITED_VIEWS = 2**31  # augmented views to choose from where none is stored: practically never the same twice
 
-
-class Draws:
-    """Which candidates and which look of each clip are read; in training drawn in every epoch (`redraw`) or once."""
-
-    def __init__(
-        self, candidates: int, frames: int, use: int, how: str, looks: int, redraw: bool, seed: int, clips: list[str]
-    ) -> None:
-        self.candidates, self.frames, self.use, self.how = candidates, frames, use, how
-        self.looks, self.redraw, self.seed, self.clips = looks, redraw, seed, clips
-
-    def fixed(self) -> tuple[np.ndarray, np.ndarray]:
-        """The readings of validation and test: positions (clips, use), all in the clean look, 0."""
-        rows = [reading(self.candidates, self.frames, self.how, self.seed, clip) for clip in self.clips]
-        return np.stack(rows)[:, : self.use], np.zeros(len(self.clips), int)
-
-    def training(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The readings of a training epoch: positions (clips, use) and which look, 0 for the clean one."""
-        rng = keyed_rng(self.seed, "draw", epoch if self.redraw else "once")
-        looks = rng.integers(0, self.looks + 1, len(self.clips))
-        if not self.redraw:
-            return self.fixed()[0], looks
-        return draw(self.candidates, self.frames, self.how, rng, len(self.clips))[:, : self.use], looks
+Batch = tuple[torch.Tensor, torch.Tensor]  # inputs, class indices (clips,)
+MakeDataset = Callable[[Split, np.ndarray, np.ndarray], Dataset]  # (split, positions, views) -> Dataset
 
 
-class FeatureReadings(Dataset):
-    """A part's readings from stored features: float32 (batch, use, width), and the actions' numbers (batch,).
+@dataclass(frozen=True)
+class FrameSampler:
+    """Which stored frames and which view of each clip are read; in training anew in every epoch, or once."""
 
-    `features`: float16 (clips, 1 + looks, candidates, width).
+    candidates: int  # stored frames per clip
+    frames: int  # sampled from them
+    num_frames: int  # read, the first ones
+    sampling: str
+    augmented_views: int
+    resample_each_epoch: bool
+    seed: int
+
+    def eval_positions(self, clips: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """For validation and test: positions (clips, num_frames), all in view 0, the clean one."""
+        rows = [eval_frames(self.candidates, self.frames, self.sampling, self.seed, clip) for clip in clips]
+        return np.stack(rows)[:, : self.num_frames], np.zeros(len(clips), int)
+
+    def train_positions(self, clips: list[str], epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """For a training epoch: positions (clips, num_frames) and views (clips,), 0 for the clean one."""
+        rng = keyed_rng(self.seed, "draw", epoch if self.resample_each_epoch else "once")
+        views = rng.integers(0, self.augmented_views + 1, len(clips))
+        if not self.resample_each_epoch:
+            return self.eval_positions(clips)[0], views
+        positions = sample_frames(self.candidates, self.frames, self.sampling, rng, len(clips))
+        return positions[:, : self.num_frames], views
+
+
+class FeatureDataset(Dataset):
+    """Stored features of a split's clips: batches float32 (clips, frames, features) and class indices (clips,).
+
+    features: float16 (all clips, views, stored frames, features).
     """
 
-    def __init__(self, features: np.ndarray, part: Part, positions: np.ndarray, looks: np.ndarray) -> None:
-        self.features, self.part, self.positions, self.looks = features, part, positions, looks
+    def __init__(self, features: np.ndarray, split: Split, positions: np.ndarray, views: np.ndarray) -> None:
+        self.features, self.split, self.positions, self.views = features, split, positions, views
 
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __getitems__(self, batch: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = self.part.rows[batch]
-        picked = self.features[rows[:, None], self.looks[batch, None], self.positions[batch]]
-        return torch.from_numpy(picked.astype(np.float32)), torch.from_numpy(self.part.actions[batch])
+    def __getitems__(self, batch: list[int]) -> Batch:
+        rows = self.split.rows[batch]
+        features = self.features[rows[:, None], self.views[batch, None], self.positions[batch]]
+        return torch.from_numpy(features.astype(np.float32)), torch.from_numpy(self.split.labels[batch])
 
 
-class FrameReadings(Dataset):
-    """A part's readings from stored frames, for a tuned backbone: uint8 (batch, use, views, size, size, 3), actions.
+@dataclass(frozen=True)
+class ViewSource:
+    """Where the images of a finetuned backbone come from, and how they are cropped and augmented."""
 
-    Look 0 is the clean one; any other is drawn by `change`, as the seed, the clip and the look's number say.
-    """
+    store: FrameStore
+    config: ViewConfig
+    augmentation: ClipAugmentation
+    seed: int
 
-    def __init__(
-        self, frames: Frames, look: Look, change: Transforms, seed: int, part: Part,
-        positions: np.ndarray, looks: np.ndarray,
-    ) -> None:  # fmt: skip
-        self.frames, self.look, self.change, self.seed = frames, look, change, seed
-        self.part, self.positions, self.looks = part, positions, looks
+    def view(self, clip: str, positions: np.ndarray, number: int) -> np.ndarray:
+        """View `number` of a clip, 0 the clean one: uint8 RGB (frames, modalities, size, size, 3)."""
+        clip_views = prepare_frames(self.store.load(clip), self.config, positions)
+        return (
+            clip_views.clean if number == 0 else augmented_views(clip_views, self.augmentation, self.seed, clip, number)
+        )
+
+
+class FrameDataset(Dataset):
+    """Images of a split's clips, for a finetuned backbone: uint8 (clips, frames, modalities, size, size, 3), labels."""
+
+    def __init__(self, source: ViewSource, split: Split, positions: np.ndarray, views: np.ndarray) -> None:
+        self.source, self.split, self.positions, self.views = source, split, positions, views
 
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __getitems__(self, batch: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        looks = torch.from_numpy(np.stack([self._look(number) for number in batch]))
-        return looks, torch.from_numpy(self.part.actions[batch])
+    def __getitems__(self, batch: list[int]) -> Batch:
+        images = [self.source.view(self.split.clips[row], self.positions[row], self.views[row]) for row in batch]
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(self.split.labels[batch])
 
-    def _look(self, number: int) -> np.ndarray:
-        clip, which, positions = self.part.clips[number], self.looks[number], self.positions[number]
-        stored = self.frames.stored(clip)
-        if which == 0:
-            return clean_look(stored, self.look, positions)
-        return augmented_look(pictures_of(stored, self.look, positions), self.look, self.change, self.seed, clip, which)
+
+def make_loader(dataset: Dataset, batch_size: int, workers: int, sampler: Sampler | None = None) -> DataLoader:
+    """Batches of a dataset that returns whole batches, in its order or in a sampler's."""
+    return DataLoader(dataset, batch_size, sampler=sampler, num_workers=workers, collate_fn=identity)
+
+
+def identity(batch: Batch) -> Batch:
+    """Collate nothing: the dataset returns whole batches. A function with a name, for worker processes."""
+    return batch
+
+
+def class_sampler(labels: np.ndarray, class_balance: str, seed: int) -> Sampler:
+    """The order of an epoch's clips; with `sampler` every class is drawn equally often, with repetitions."""
+    generator = torch.Generator().manual_seed(seed)
+    if class_balance == "sampler":
+        return WeightedRandomSampler(1 / np.bincount(labels)[labels], len(labels), generator=generator)
+    return RandomSampler(labels, generator=generator)

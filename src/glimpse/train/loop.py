@@ -1,230 +1,228 @@
-"""Training: epochs over readings of the train part, and the epoch that the val part likes best."""
+"""The training loop: epochs over the train split, and the epoch with the best validation accuracy."""
 
 import copy
 import sys
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, WeightedRandomSampler
+from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_accuracy
 from tqdm import tqdm
 
-from glimpse.core.splits import Part
+from glimpse.core.settings import TrainSettings
+from glimpse.core.splits import Split
 from glimpse.features.extractor import mixed_precision
-from glimpse.model.network import together
+from glimpse.model.heads import TemporalHead, mean_logits
+from glimpse.model.network import VideoNetwork
 from glimpse.model.ridge import Ridge
+from glimpse.train.checkpoint import Checkpoint
+from glimpse.train.datasets import FrameSampler, MakeDataset, class_sampler, make_loader
 
-if TYPE_CHECKING:
-    from glimpse.train.datasets import Draws
+AUX_LOSS_WEIGHT = 0.3  # of the loss after every frame; the rest is the loss after the last one
 
-T = TypeVar("T")
-EARLIER = 0.3  # share of the loss for the beliefs before the last frame
-
-
-def loss_of(
-    logits: torch.Tensor, target: torch.Tensor, label_smoothing: float = 0.0, weight: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Cross-entropy of the belief after the last frame and, with a smaller share, of those after every frame; the mean
-    over readers: logits (readers, clips, frames, actions), target (clips,)."""
-    readers, _, frames, _ = logits.shape
-    logits, target = logits.flatten(0, 1), target.repeat(readers)
-    last = nn.functional.cross_entropy(logits[:, -1], target, weight, label_smoothing=label_smoothing)
-    each = target.repeat_interleave(frames)
-    every = nn.functional.cross_entropy(logits.flatten(0, 1), each, weight, label_smoothing=label_smoothing)
-    return (1 - EARLIER) * last + EARLIER * every
+Row = dict[str, float]  # of history.csv
 
 
-def train_one_epoch(
-    network: nn.Module, averaged: AveragedModel, loader: DataLoader, criterion: Callable[..., torch.Tensor],
-    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, clip_norm: float,
-    device: torch.device, precision: str,
-) -> tuple[float, float]:  # fmt: skip
-    """One pass over the loader, after each step of which the averaged network follows; returns the mean loss and the
-    accuracy on the way."""
-    network.train()
-    losses, hits, seen = 0.0, 0.0, 0
-    for looks, target in loader:
-        target = target.to(device)
-        with mixed_precision(device, precision):
-            logits = network(looks.to(device)).float()  # (readers, clips, frames, actions)
-        loss = criterion(logits, target)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
-        optimizer.step()
-        schedule.step()
-        averaged.update_parameters(network)
-        losses += loss.item() * len(target)
-        hits += (together(logits[:, :, -1]).argmax(1) == target).sum().item()
-        seen += len(target)
-    return losses / seen, hits / seen
+@dataclass
+class TrainResult:
+    """What a training returns, besides the network's weights."""
+
+    best_epoch: Row
+    history: list[Row]
+    val_logits: torch.Tensor  # (clips, classes), of the best epoch, before any training on val
 
 
-@torch.inference_mode()
-def last_logits(
-    network: nn.Module, loader: DataLoader, device: torch.device, precision: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the network says after the last frame, logits (clips, actions), and the actions' numbers (clips,)."""
-    network.eval()
-    logits, targets = [], []
-    for looks, target in loader:
-        with mixed_precision(device, precision):
-            logits.append(network(looks.to(device))[:, -1].float().cpu())
-        targets.append(target)
-    return torch.cat(logits), torch.cat(targets)
+@dataclass
+class Optimization:
+    """What the training steps update beside the network, and the loss that they minimise."""
+
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    averaged: AveragedModel
+    criterion: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def evaluate(network: nn.Module, loader: DataLoader, device: torch.device, precision: str) -> tuple[float, float]:
-    """The cross-entropy and the multiclass accuracy of the belief after the last frame."""
-    logits, targets = last_logits(network, loader, device, precision)
-    accuracy = multiclass_accuracy(logits, targets, logits.shape[1], average="micro")
-    return nn.functional.cross_entropy(logits, targets).item(), accuracy.item()
+@dataclass
+class Trainer:
+    """Trains a network on datasets of one sampler, on one device.
 
-
-def fit(
-    network: nn.Module, train_loader: Callable[[int], DataLoader], val_loader: DataLoader | None,
-    weight: torch.Tensor | None, trained: list[dict], settings: SimpleNamespace, epochs: int, device: torch.device,
-    precision: str, checkpoint: Any = None,
-) -> tuple[dict[str, torch.Tensor], dict[str, float], list[dict[str, float]]]:  # fmt: skip
-    """Train until the epochs or the patience are over; returns the best weights, their epoch's row, and all rows.
-
-    The best epoch has the highest validation accuracy; among equals the lowest validation loss; without a `val_loader`
-    it is the last one. What is validated and kept is the running average of the weights over the steps (Polyak and
-    Juditsky 1992), with `settings.average` as the share that stays from one step to the next; 0 keeps the weights of
-    the last step alone. `train_loader(epoch)` brings the readings of an epoch, `weight` the loss's weight of each
-    action, `trained` the optimizer's groups of parameters with their learning rates. A `checkpoint` is gone on from,
-    and kept after each epoch.
+    parameter_groups: the optimizer's, with their learning rates.
     """
-    rates, steps = [group["lr"] for group in trained], settings.epochs * len(train_loader(1))
-    optimizer = torch.optim.AdamW(map(dict, trained), weight_decay=settings.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps)
 
-    def criterion(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return loss_of(logits, target, settings.label_smoothing, weight)
+    network: TemporalHead | Ridge | VideoNetwork
+    make_dataset: MakeDataset
+    sampler: FrameSampler
+    settings: TrainSettings
+    parameter_groups: list[dict[str, Any]]
+    seed: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "float32"
+    workers: int = 0
+    checkpoint: Checkpoint | None = None
 
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
-    parts = {"network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
-    so_far: dict[str, Any] = {"rows": [], "best": None, "weights": None}
-    if checkpoint:
-        so_far |= checkpoint.resume(parts, device)
-    rows = so_far["rows"]
-    ahead = range(len(rows) + 1, epochs + 1)
-    for epoch in tqdm(ahead, "training", epochs, unit="epoch", initial=len(rows), disable=None):
-        best = so_far["best"]
-        if best and epoch - best["epoch"] > settings.patience:
-            break
-        readings, clip_norm = train_loader(epoch), settings.clip_norm
-        loss, accuracy = train_one_epoch(
-            network, averaged, readings, criterion, optimizer, schedule, clip_norm, device, precision
-        )
-        row, better = {"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy}, True
-        said = f"epoch {epoch:3d}  train: loss {loss:.4f}, accuracy {accuracy:.4f}"
-        if val_loader:
-            val_loss, val_accuracy = evaluate(averaged.module, val_loader, device, precision)
-            row |= {"val_loss": val_loss, "val_accuracy": val_accuracy}
-            better = best is None or (val_accuracy, -val_loss) > (best["val_accuracy"], -best["val_loss"])
-            said += f"  val: loss {val_loss:.4f}, accuracy {val_accuracy:.4f}{'  best so far' if better else ''}"
-        rows.append(row)
-        if better:
-            so_far |= {"best": row, "weights": copy.deepcopy(averaged.module.state_dict())}
+    def train(self, train: Split, val: Split) -> TrainResult:
+        """Train, and leave the network with the weights of the best epoch.
+
+        With `settings.refit` the network is then trained again from its initial weights for as many epochs as were
+        best, on the clips of train and val, and left with its last weights: clips are few, and val has done its work.
+        """
+        if self.network.closed_form:
+            return self._train_closed_form(train, val)
+        initial = copy.deepcopy(self.network.state_dict())
+        val_loader = self.eval_loader(val)
+        best, history = self.fit(train, val_loader, self.settings.epochs, self.checkpoint)
+        logits = self.predict_logits(self.network, val_loader)[0]
+        if self.settings.refit:
+            self.network.load_state_dict(initial)
+            torch.manual_seed(self.seed)
+            tqdm.write(f"refit from the initial weights on train and val clips, for {best['epoch']} epochs")
+            self.fit(train + val, None, int(best["epoch"]), self.checkpoint and self.checkpoint.for_refit())
+        return TrainResult(best, history, logits)
+
+    def fit(
+        self, split: Split, val_loader: DataLoader | None, epochs: int, checkpoint: Checkpoint | None
+    ) -> tuple[Row, list[Row]]:
+        """Train for at most `epochs`, until patience ends; load the best weights; returns the best row and all rows.
+
+        The best epoch has the highest validation accuracy, among equals the lowest validation loss; without a
+        `val_loader` it is the last. What is validated is an exponential moving average of the weights over the steps
+        (Polyak and Juditsky 1992). A `checkpoint` is resumed from and saved to after each epoch.
+        """
+        settings, network = self.settings, self.network
+        steps = settings.epochs * len(self.train_loader(split, 1))
+        rates = [group["lr"] for group in self.parameter_groups]
+        optimizer = torch.optim.AdamW(map(dict, self.parameter_groups), weight_decay=settings.weight_decay, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps)
+        averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+        modules = {"network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
+        progress: dict[str, Any] = {"history": [], "best": None, "weights": None}
         if checkpoint:
-            checkpoint.keep(so_far, parts, device)
-        tqdm.write(said)
-        sys.stdout.flush()
-    return so_far["weights"], so_far["best"], rows
+            progress |= checkpoint.resume(modules)
+        history = progress["history"]
+        weight = class_weights(split.labels, settings.class_balance, self.device)
+        criterion = partial(sequence_loss, label_smoothing=settings.label_smoothing, weight=weight)
+        optimization = Optimization(optimizer, schedule, averaged, criterion)
+        remaining = range(len(history) + 1, epochs + 1)
+        for epoch in tqdm(remaining, "training", epochs, unit="epoch", initial=len(history), disable=None):
+            best = progress["best"]
+            if best and epoch - best["epoch"] > settings.patience:
+                break
+            loss, accuracy = self.train_one_epoch(optimization, self.train_loader(split, epoch))
+            row, is_best = {"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy}, True
+            line = f"epoch {epoch:3d}  train: loss {loss:.4f}, accuracy {accuracy:.4f}"
+            if val_loader:
+                val_loss, val_accuracy = self.evaluate(averaged.module, val_loader)
+                row |= {"val_loss": val_loss, "val_accuracy": val_accuracy}
+                is_best = best is None or (val_accuracy, -val_loss) > (best["val_accuracy"], -best["val_loss"])
+                line += f"  val: loss {val_loss:.4f}, accuracy {val_accuracy:.4f}{'  best so far' if is_best else ''}"
+            history.append(row)
+            if is_best:
+                progress |= {"best": row, "weights": copy.deepcopy(averaged.module.state_dict())}
+            if checkpoint:
+                checkpoint.save(progress, modules, self.device)
+            tqdm.write(line)
+            sys.stdout.flush()
+        network.load_state_dict(progress["weights"])
+        return progress["best"], history
+
+    def train_one_epoch(self, optimization: Optimization, loader: DataLoader) -> tuple[float, float]:
+        """One pass over the loader; returns the mean loss and accuracy of the batches, each before its step."""
+        self.network.train()
+        total_loss, correct, clips = 0.0, 0.0, 0
+        for inputs, labels in self.batches(loader):
+            with mixed_precision(self.device, self.precision):
+                logits = self.network(inputs).float()  # (kinds, clips, frames, classes)
+            loss = optimization.criterion(logits, labels)
+            optimization.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
+            optimization.optimizer.step()
+            optimization.schedule.step()
+            optimization.averaged.update_parameters(self.network)
+            total_loss += loss.item() * len(labels)
+            correct += (mean_logits(logits[:, :, -1]).argmax(1) == labels).sum().item()
+            clips += len(labels)
+        return total_loss / clips, correct / clips
+
+    def _train_closed_form(self, train: Split, val: Split) -> TrainResult:
+        """Fit a closed-form head to the clean views; the only row of its history stands for epoch 1."""
+        row: Row = {"epoch": 1}
+        self._fit_closed_form(train)
+        loaders = {"train": self.eval_loader(train), "val": self.eval_loader(val)}
+        for name, loader in loaders.items():
+            loss, accuracy = self.evaluate(self.network, loader)
+            row |= {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
+            tqdm.write(f"solved in closed form  {name}: loss {loss:.4f}, accuracy {accuracy:.4f}")
+        logits = self.predict_logits(self.network, loaders["val"])[0]
+        if self.settings.refit:
+            self._fit_closed_form(train + val)
+        return TrainResult(row, [row], logits)
+
+    def _fit_closed_form(self, split: Split) -> None:
+        head: Any = self.network
+        batches = [(head.summary(inputs)[:, -1], labels) for inputs, labels in self.eval_loader(split)]
+        summaries, labels = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
+        head.fit(summaries, labels, self.settings.class_balance != "none")
+
+    def train_loader(self, split: Split, epoch: int) -> DataLoader:
+        """Batches of a training epoch."""
+        order = class_sampler(split.labels, self.settings.class_balance, self.seed + epoch)
+        dataset = self.make_dataset(split, *self.sampler.train_positions(split.clips, epoch))
+        return make_loader(dataset, self.settings.batch_size, self.workers, order)
+
+    def eval_loader(self, split: Split) -> DataLoader:
+        """Batches for validation and test, in the order of the clips."""
+        dataset = self.make_dataset(split, *self.sampler.eval_positions(split.clips))
+        return make_loader(dataset, self.settings.batch_size, self.workers)
+
+    def batches(self, loader: DataLoader) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """A loader's batches on the device."""
+        for inputs, labels in loader:
+            yield inputs.to(self.device), labels.to(self.device)
+
+    @torch.inference_mode()
+    def predict_logits(self, network: nn.Module, loader: DataLoader) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits after the last frame (clips, classes), and class indices (clips,), both on the CPU."""
+        network.eval()
+        logits, targets = [], []
+        for inputs, labels in self.batches(loader):
+            with mixed_precision(self.device, self.precision):
+                logits.append(network(inputs)[:, -1].float().cpu())
+            targets.append(labels.cpu())
+        return torch.cat(logits), torch.cat(targets)
+
+    def evaluate(self, network: nn.Module, loader: DataLoader) -> tuple[float, float]:
+        """Cross-entropy and multiclass accuracy after the last frame."""
+        logits, labels = self.predict_logits(network, loader)
+        accuracy = multiclass_accuracy(logits, labels, logits.shape[1], average="micro")
+        return nn.functional.cross_entropy(logits, labels).item(), accuracy.item()
 
 
-def train_on(
-    readings: Callable[..., Dataset], draws: "Callable[[list[str]], Draws]", train: Part, val: Part, network: nn.Module,
-    trained: list[dict], settings: SimpleNamespace, seed: int, device: torch.device,
-    precision: str = "float32", workers: int = 0, checkpoint: Any = None,
-) -> tuple[dict[str, float], list[dict[str, float]], torch.Tensor]:  # fmt: skip
-    """Train a network on a part's readings and leave it with the best weights; returns the best epoch's row, all rows,
-    and the val part's logits (clips, actions) then.
+def sequence_loss(
+    logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0, weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Cross-entropy after the last frame and, with AUX_LOSS_WEIGHT, after every frame; mean over the kinds of head.
 
-    With `settings.refit` the network is trained again from its start for as many epochs as were best, on the clips of
-    both parts, and left with the weights of the last of them: val has done its work, and clips are few. `readings(part,
-    positions, looks)` and `draws(clips)` make what is read; the rest as in `fit`.
+    logits: (kinds, clips, frames, classes); labels: class indices (clips,).
     """
-    val_loader = loader(readings(val, *draws(val.clips).fixed()), settings.batch, workers)
-    if isinstance(network, Ridge):
-        return solve_on(readings, draws, train, val, network, settings, val_loader)
-    start = copy.deepcopy(network.state_dict())
-
-    def fit_on(part: Part, val_loader: DataLoader | None, epochs: int, checkpoint: Any) -> tuple[dict, list[dict]]:
-        drawn, count = draws(part.clips), len(set(part.actions.tolist()))
-
-        def train_loader(epoch: int) -> DataLoader:
-            sampler = sampler_of(part.actions, settings.balance, seed + epoch)
-            return loader(readings(part, *drawn.training(epoch)), settings.batch, workers, sampler)
-
-        weight = weight_of(part.actions, count, settings.balance)
-        weight = None if weight is None else weight.to(device)
-        state, best, rows = fit(
-            network, train_loader, val_loader, weight, trained, settings, epochs, device, precision, checkpoint
-        )
-        network.load_state_dict(state)
-        return best, rows
-
-    best, rows = fit_on(train, val_loader, settings.epochs, checkpoint)
-    logits = last_logits(network, val_loader, device, precision)[0]
-    if settings.refit:
-        network.load_state_dict(start)
-        torch.manual_seed(seed)
-        tqdm.write(f"again from the start on train and val clips, for {best['epoch']} epochs")
-        fit_on(train + val, None, best["epoch"], checkpoint and checkpoint.again())
-    return best, rows, logits
+    kinds, _, frames, _ = logits.shape
+    logits, labels = logits.flatten(0, 1), labels.repeat(kinds)
+    last = nn.functional.cross_entropy(logits[:, -1], labels, weight, label_smoothing=label_smoothing)
+    per_frame = labels.repeat_interleave(frames)
+    every = nn.functional.cross_entropy(logits.flatten(0, 1), per_frame, weight, label_smoothing=label_smoothing)
+    return (1 - AUX_LOSS_WEIGHT) * last + AUX_LOSS_WEIGHT * every
 
 
-def solve_on(
-    readings: Callable[..., Any], draws: "Callable[[list[str]], Draws]", train: Part, val: Part, network: Ridge,
-    settings: SimpleNamespace, val_loader: DataLoader,
-) -> tuple[dict[str, float], list[dict[str, float]], torch.Tensor]:  # fmt: skip
-    """What `train_on` does, for what needs no epochs: from the clips' clean looks. The only row stands for epoch 1."""
-
-    def solved(part: Part) -> DataLoader:
-        read = loader(readings(part, *draws(part.clips).fixed()), settings.batch, 0)
-        summaries, actions = zip(*((network.summary(looks)[:, -1], target) for looks, target in read), strict=True)
-        network.solve(torch.cat(summaries), torch.cat(actions), settings.balance != "none")
-        return read
-
-    cpu = torch.device("cpu")
-    row: dict[str, float] = {"epoch": 1}
-    for name, of in {"train": solved(train), "val": val_loader}.items():
-        loss, accuracy = evaluate(network, of, cpu, "float32")
-        row |= {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
-        tqdm.write(f"solved at once  {name}: loss {loss:.4f}, accuracy {accuracy:.4f}")
-    logits = last_logits(network, val_loader, cpu, "float32")[0]
-    if settings.refit:
-        solved(train + val)
-    return row, [row], logits
-
-
-def loader(readings: Dataset, batch: int, workers: int, sampler: Sampler | None = None) -> DataLoader:
-    """Batches of readings, which bring a whole batch at once; in their order, or in a sampler's."""
-    return DataLoader(readings, batch, sampler=sampler, num_workers=workers, collate_fn=as_it_is)
-
-
-def as_it_is(batch: T) -> T:
-    """The batch, which the dataset brings whole."""
-    return batch
-
-
-def weight_of(actions: np.ndarray, count: int, balance: str) -> torch.Tensor | None:
-    """The loss's weight of each action, so that few clips count as much as many; None without `weights`."""
-    if balance != "weights":
+def class_weights(labels: np.ndarray, class_balance: str, device: torch.device) -> torch.Tensor | None:
+    """Weights that give every class the same share of the loss, (classes,); None without `weights`."""
+    if class_balance != "weights":
         return None
-    return torch.tensor(len(actions) / (count * np.bincount(actions, minlength=count)), dtype=torch.float32)
-
-
-def sampler_of(actions: np.ndarray, balance: str, seed: int) -> Sampler:
-    """The order of an epoch's clips; `sampler` draws each action as often as any other, with repeats."""
-    generator = torch.Generator().manual_seed(seed)
-    if balance == "sampler":
-        return WeightedRandomSampler(1 / np.bincount(actions)[actions], len(actions), generator=generator)
-    return RandomSampler(actions, generator=generator)
+    classes = len(set(labels.tolist()))
+    weights = len(labels) / (classes * np.bincount(labels, minlength=classes))
+    return torch.tensor(weights, dtype=torch.float32, device=device)
