@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import yaml
@@ -101,7 +102,7 @@ class StubPipeline:
         """The stages whose command DVC ran, in order; those whose outputs it took from its run cache are not among them."""
         log = self.folder / "ran.txt"
         log.unlink(missing_ok=True)
-        with Repo(os.curdir) as repo:
+        with warnings.catch_warnings(action="ignore"), Repo(os.curdir) as repo:  # DVC's own, of its libraries
             repo.reproduce()
         return log.read_text().split() if log.exists() else []
 
