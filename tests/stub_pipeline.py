@@ -1,11 +1,13 @@
 """The repository's pipeline with stubs in place of its scripts: real DVC, stages that take a fraction of a second."""
 
+import contextlib
 import json
 import os
 import re
 import sys
 import warnings
 from pathlib import Path
+from unittest.mock import patch
 
 import yaml
 from conftest import ROOT
@@ -55,6 +57,18 @@ def paths(entries):
     return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
 
 
+@contextlib.contextmanager
+def libyaml():
+    """DVC reads and writes YAML through libyaml in here, not in pure Python, which takes it most of its time."""
+
+    def dump(_, contents, stream):
+        yaml.dump(json.loads(json.dumps(contents)), stream, yaml.CSafeDumper, sort_keys=False)
+
+    load = patch("ruamel.yaml.YAML.load", lambda _, text: yaml.load(text, yaml.CSafeLoader))
+    with load, patch("ruamel.yaml.YAML.dump", dump):
+        yield
+
+
 class StubPipeline:
     """A DVC project in `folder` with the stages, dependencies, parameters and outputs of this repository's dvc.yaml.
 
@@ -64,7 +78,7 @@ class StubPipeline:
     def __init__(self, folder, params, files=("dvc.yaml", "data/dvc.yaml")):
         self.folder, self.params, self.stages = Path(folder), params, {}
         for file in files:
-            pipeline = yaml.safe_load((ROOT / file).read_text())
+            pipeline = {"stages": yaml.safe_load((ROOT / file).read_text())["stages"]}
             for name, stage in pipeline["stages"].items():
                 stage["cmd"] = f"'{sys.executable}' stub.py {name}"
                 outs = [path for kind in ("outs", "metrics", "plots") for path in paths(stage.get(kind, []))]
@@ -102,7 +116,7 @@ class StubPipeline:
         """The stages whose command DVC ran, in order; those whose outputs it took from its run cache are not among them."""
         log = self.folder / "ran.txt"
         log.unlink(missing_ok=True)
-        with warnings.catch_warnings(action="ignore"), Repo(os.curdir) as repo:  # DVC's own, of its libraries
+        with warnings.catch_warnings(action="ignore"), libyaml(), Repo(os.curdir) as repo:  # DVC's libraries warn
             repo.reproduce()
         return log.read_text().split() if log.exists() else []
 
