@@ -1,41 +1,28 @@
-"""Stage `duplicates`: which clips look alike, so that `split` can keep copies of one clip on one side.
+"""Stage `duplicates`: find near-duplicate clips, so that `split` can keep copies of one clip in one split.
 
-Reads data/frames/ and data/clips.csv. Writes data/alike.csv: clip, like, differ (the share of their hashes' bits that
-differ), a row per pair. Run: python src/duplicates.py
+Reads data/frames/ and data/clips.csv. Writes data/duplicates.csv: clip_a, clip_b, hash_distance (the fraction of the
+bits of their hashes that differ), one row per pair. Run: python src/duplicates.py
 """
 
-from glimpse.core.files import read_table, write_table  # isort: split
-
-import os
-from concurrent.futures import ThreadPoolExecutor
-
-import cv2
-import numpy as np
-import pandas as pd
-from tqdm import tqdm
-
-from glimpse.core.frame_store import FrameStore
-from glimpse.core.sampling import evenly_spaced
-from glimpse.duplicates.near_duplicates import near_duplicates, thumbnail
-
-FRAMES = 20  # of a clip that are compared, at most
-
-
-def thumbnails(jpegs: list[bytes]) -> np.ndarray:
-    """Up to FRAMES thumbnails spread evenly over a clip's candidates, uint8 (frames, 48, 64)."""
-    return np.stack([thumbnail(jpegs[position]) for position in evenly_spaced(len(jpegs), min(FRAMES, len(jpegs)))])
+from glimpse.core.stage import run_stage, stage_parser
 
 
 def main() -> None:
-    clips, frames = sorted(read_table("data/clips.csv", ["clip"])["clip"]), FrameStore("data/frames")
-    cv2.setNumThreads(1)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(lambda clip: thumbnails(frames.load(clip).frames), clips)
-        pictures = np.stack(list(tqdm(made, "duplicates", len(clips), unit="clip", disable=None)))
-    pairs = [(clips[first], clips[second], f"{differ:.4f}") for first, second, differ in near_duplicates(pictures)]
-    write_table("data/alike.csv", pd.DataFrame(sorted(pairs), columns=["clip", "like", "differ"]))
-    print(f"duplicates: {len(pairs)} pairs of clips look alike, in data/alike.csv")
+    stage_parser(__doc__).parse_args()
+
+    import pandas as pd
+
+    from glimpse.core.files import read_table, write_table
+    from glimpse.core.frame_store import FrameStore
+    from glimpse.duplicates.near_duplicates import near_duplicates
+    from glimpse.duplicates.thumbnails import all_thumbnails
+
+    clips = sorted(read_table("data/clips.csv", ["clip"])["clip"])
+    thumbnails = all_thumbnails(clips, FrameStore("data/frames"))
+    pairs = [(clips[a], clips[b], f"{distance:.4f}") for a, b, distance in near_duplicates(thumbnails)]
+    write_table("data/duplicates.csv", pd.DataFrame(sorted(pairs), columns=["clip_a", "clip_b", "hash_distance"]))
+    print(f"duplicates: {len(pairs)} pairs of near-duplicate clips, in data/duplicates.csv")
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -18,9 +18,8 @@ import features
 import frames
 import report
 import split
-import study
 import train
-from glimpse.core.settings import load, with_overrides
+from glimpse.core.params_file import load_params, with_overrides
 from glimpse.features.backbone import FEATURE_DIM
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +54,7 @@ def write_clip(path, levels, width=64, height=48, fps=25):
 
 def write_params(folder, **changes):
     """params.yaml in `folder`: the project's own, with changes such as {"train.epochs": 2}."""
-    (folder / "params.yaml").write_text(yaml.safe_dump(with_overrides(load(ROOT / "params.yaml"), changes)))
+    (folder / "params.yaml").write_text(yaml.safe_dump(with_overrides(load_params(ROOT / "params.yaml"), changes)))
 
 
 def peak_of(command, folder):
@@ -73,7 +72,7 @@ def peak_of(command, folder):
 
 STAGES = {
     "demo": demo, "frames": frames, "duplicates": duplicates, "split": split,
-    "features": features, "train": train, "evaluate": evaluate, "report": report, "study": study,
+    "features": features, "train": train, "evaluate": evaluate, "report": report,
 }  # fmt: skip
 
 

@@ -5,8 +5,7 @@ import os
 import pandas as pd
 import pytest
 
-from glimpse.core.files import atomic_folder, atomic_write
-from glimpse.core.files import read_table, write_table
+from glimpse.core.files import atomic_folder, atomic_write, read_table, write_table
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -1,19 +1,20 @@
-"""Flow: it tells how far and where to things move, leaves out what the camera does, and says the same each time."""
+"""Optical flow: direction and length of the motion beyond the camera, deterministic; and its histograms."""
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from glimpse.core.frame_store import StoredClip, to_jpeg
+from glimpse.core.frame_store import StoredClip
+from glimpse.core.image import MID_GREY, frame_difference, to_jpeg
 from glimpse.features.augment import augmented_views, build_transforms
 from glimpse.features.backbone import load_backbone, pretrained_weights
 from glimpse.features.extractor import extract_features, feature_dims, frozen_extractor
 from glimpse.features.flow import FLOW_SCALE, ZERO_FLOW, compute_flow
 from glimpse.features.flow_histograms import CELLS, DIRECTIONS, FLOW_DIM, flow_histograms
-from glimpse.features.views import MID_GREY, ViewConfig, clean_views, prepare_frames
-from glimpse.frames.decoder import frame_difference
-from glimpse.model.network import VideoNetwork, build_head
+from glimpse.features.views import ViewConfig, prepare_frames
+from glimpse.model.heads import build_head
+from glimpse.model.network import VideoNetwork
 
 
 def scene(height=120, width=160, seed=0):
@@ -41,31 +42,27 @@ def inner(picture):
 
 @pytest.mark.parametrize("kind", ["mean", "ridge"])
 @pytest.mark.parametrize("backbones", [1, 3])
-def test_a_network_with_flow_says_what_its_parts_say(kind, backbones):
+def test_a_network_with_flow_equals_extractor_and_head(kind, backbones):
     """Also where there are more backbones than frames; and the same frame by frame."""
-    look, looks = (
-        ViewConfig(64, follow=False, change=True, flow=True),
-        np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64, 3)),
-    )
+    config = ViewConfig(64, crop="center", rgb_diff=True, flow=True)
+    views = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64, 3)).astype(np.uint8)
     torch.manual_seed(0)
-    read, parts = (
-        build_head(kind, feature_dims(look), 8, 4).eval(),
-        [load_backbone(pretrained_weights("none")) for _ in range(backbones)],
-    )
-    network, looks = VideoNetwork(parts[: max(1, backbones - 1)], read, look.num_images).eval(), looks.astype(np.uint8)
-    run = frozen_extractor(parts[0], torch.device("cpu"), "float32")
-    expected = read(torch.from_numpy(extract_features(run, looks, look).astype(np.float32))[None])[0]
+    head = build_head(kind, feature_dims(config), 8, 4).eval()
+    encoders = [load_backbone(pretrained_weights("none")) for _ in range(backbones)]
+    network = VideoNetwork(encoders[: max(1, backbones - 1)], head, config.num_images).eval()
+    extract = frozen_extractor(encoders[0], torch.device("cpu"), "float32")
+    expected = head(torch.from_numpy(extract_features(extract, views, config).astype(np.float32))[None])[0]
     with torch.inference_mode():
-        assert torch.allclose(network(torch.from_numpy(looks)[None])[0], expected, atol=5e-3)
-        carried = torch.zeros(1, network.state_size)
-        for frame, said in zip(torch.from_numpy(looks), expected, strict=True):
-            logits, carried = network.step(frame, carried)
-            assert torch.allclose(logits[0], said, atol=5e-3)
+        assert torch.allclose(network(torch.from_numpy(views)[None])[0], expected, atol=5e-3)
+        state = torch.zeros(1, network.state_size)
+        for view, frame_logits in zip(torch.from_numpy(views), expected, strict=True):
+            logits, state = network.step(view, state)
+            assert torch.allclose(logits[0], frame_logits, atol=5e-3)
 
 
 @pytest.mark.parametrize("moves", [(4, 0), (-4, 0), (0, 3), (0, -3), (3, -2)])
 @pytest.mark.parametrize("shift", [(0, 0), (5, 2)])
-def test_flow_is_what_moved_beyond_the_camera(moves, shift):
+def test_flow_is_the_motion_beyond_the_cameras(moves, shift):
     picture = compute_flow(*pair(*moves, shift))
     assert picture.shape == (120, 160, 3) and picture.dtype == np.uint8 and (picture[..., 0] == ZERO_FLOW).all()
     assert abs(inner(picture) - moves).max() < 0.75
@@ -81,39 +78,39 @@ def test_where_nothing_moves_there_is_no_flow():
 
 def test_flow_is_the_same_on_any_number_of_threads():
     before = cv2.getNumThreads()
-    found = set()
+    results = set()
     try:
         for threads in (1, 2, 3, 8):
             cv2.setNumThreads(threads)
-            found.add(compute_flow(*pair(4, 3, (2, 1))).tobytes())
+            results.add(compute_flow(*pair(4, 3, (2, 1))).tobytes())
     finally:
         cv2.setNumThreads(before)
-    assert len(found) == 1
+    assert len(results) == 1
 
 
 def stored(right, down):
-    """One candidate, stored as `frames` stores it."""
+    """One stored frame, as the stage `frames` stores it."""
     before, frame = pair(right, down)
     return StoredClip([to_jpeg(frame)], [to_jpeg(frame_difference(frame, before))])
 
 
-def test_flow_is_the_last_view_and_is_told_from_what_is_stored():
-    look = ViewConfig(120, follow=False, change=True, flow=True)
-    frame, change, flow = clean_views(stored(4, -3), look)[0]
-    assert look.num_views == 3 and look.num_images == 2
-    alone, extract_features = clean_views(stored(4, -3), ViewConfig(120, follow=False, change=False, flow=True))[0]
-    assert np.array_equal(alone, frame) and np.array_equal(extract_features, flow)
+def test_flow_is_the_last_modality_and_follows_from_what_is_stored():
+    config = ViewConfig(120, crop="center", rgb_diff=True, flow=True)
+    rgb, diff, flow = prepare_frames(stored(4, -3), config).clean[0]
+    assert config.num_modalities == 3 and config.num_images == 2
+    without_diff = ViewConfig(120, crop="center", rgb_diff=False, flow=True)
+    same_rgb, same_flow = prepare_frames(stored(4, -3), without_diff).clean[0]
+    assert np.array_equal(same_rgb, rgb) and np.array_equal(same_flow, flow)
     middle = (np.median(flow[52:68, 52:68, :2].reshape(-1, 2).astype(float), 0) - ZERO_FLOW) / FLOW_SCALE
     assert abs(middle - (4, -3)).max() < 1
-    assert abs(float(np.median(change[:10])) - MID_GREY) <= 1
+    assert abs(float(np.median(diff[:10])) - MID_GREY) <= 1
 
 
-def test_mirrored_what_moved_to_the_right_moves_to_the_left():
-    look = ViewConfig(64, follow=False, change=False, flow=True)
-    pictures = prepare_frames(stored(5, 3), look)
+def test_a_flip_reverses_horizontal_flow():
+    clip = prepare_frames(stored(5, 3), ViewConfig(64, crop="center", rgb_diff=False, flow=True))
     sides, downs = [], []
     for number in range(30):
-        flow = augmented_views(pictures, look, build_transforms(64, mirror=True), 0, "clip", number)[0, 1]
+        flow = augmented_views(clip, build_transforms(64, hflip=True), 0, "clip", number)[0, 1]
         moved = flow[..., :2].reshape(-1, 2).astype(float) - ZERO_FLOW
         sides.append(np.sign(moved[np.abs(moved[:, 0]).argmax(), 0]))
         downs.append(np.sign(moved[np.abs(moved[:, 1]).argmax(), 1]))
@@ -121,8 +118,8 @@ def test_mirrored_what_moved_to_the_right_moves_to_the_left():
     assert downs == [1] * 30
 
 
-def shown(cells):
-    """A picture of flow with movement in some cells: {(row, column): (pixels to the right, pixels down)}."""
+def flow_image(cells):
+    """A flow image with motion in some cells: {(row, column): (pixels to the right, pixels down)}."""
     picture = np.full((1, 64, 64, 3), ZERO_FLOW, np.uint8)
     for (row, column), moves in cells.items():
         picture[0, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16, :2] = ZERO_FLOW + FLOW_SCALE * np.array(
@@ -132,8 +129,8 @@ def shown(cells):
 
 
 @pytest.mark.parametrize(("moves", "direction"), [((2, 0), 0), ((0, 2), 2), ((-2, 0), 4), ((0, -2), 6), ((2, 2), 1)])
-def test_movement_tells_where_how_much_moves_in_which_direction(moves, direction):
-    numbers = flow_histograms(shown({(1, 3): moves}))
+def test_histograms_hold_direction_and_length_per_cell(moves, direction):
+    numbers = flow_histograms(flow_image({(1, 3): moves}))
     assert numbers.shape == (1, FLOW_DIM)
     amounts = numbers[0, : DIRECTIONS * CELLS**2].reshape(DIRECTIONS, CELLS, CELLS) ** 2
     assert amounts[:, 1, 3].argmax() == direction and amounts[direction, 1, 3] == pytest.approx(
@@ -142,16 +139,16 @@ def test_movement_tells_where_how_much_moves_in_which_direction(moves, direction
     assert amounts.sum() == pytest.approx(float(amounts[:, 1, 3].sum()))
 
 
-def test_movement_is_the_same_in_mixed_precision():
+def test_histograms_are_the_same_in_mixed_precision():
     pictures = torch.randint(0, 256, (2, 40, 40, 3), dtype=torch.uint8)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = flow_histograms(pictures)
     assert torch.equal(mixed, flow_histograms(pictures)) and mixed.dtype == torch.float32
 
 
-def test_movement_tells_the_edges_of_what_moves():
-    whole = flow_histograms(shown({(row, column): (2, 0) for row in range(4) for column in range(4)}))[0, 128:]
-    part = flow_histograms(shown({(1, 1): (2, 0)}))[0, 128:].reshape(2, DIRECTIONS, CELLS, CELLS)
+def test_motion_boundaries_are_where_the_flow_changes():
+    whole = flow_histograms(flow_image({(row, column): (2, 0) for row in range(4) for column in range(4)}))[0, 128:]
+    part = flow_histograms(flow_image({(1, 1): (2, 0)}))[0, 128:].reshape(2, DIRECTIONS, CELLS, CELLS)
     assert (whole == 0).all()  # the same everywhere: no edges
     assert part[0].sum() > 0 and (part[1] == 0).all()  # movement to the right has edges, movement down has none
     assert part[0, 0, 1, 0] > part[0, 4, 1, 0]  # on its left side it grows to the right

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, grey_levels, write_clip
 from test_evaluate import run_predict
-from watchers import Blank
+from fake_recognizers import Blank
 
 import predict
 from glimpse.inference.torch_recognizer import TorchRecognizer

@@ -7,7 +7,7 @@ import shutil
 import unicodedata
 
 import pytest
-from clones import SMALL, Clone
+from dvc_clone import SMALL, Clone
 
 import demo
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import cv2
-import decoders
+import bad_decoders
 import numpy as np
 import pandas as pd
 import pytest

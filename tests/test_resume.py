@@ -1,4 +1,4 @@
-"""A training that was stopped goes on after its last finished epoch, to the very bytes it would have come to."""
+"""A stopped training resumes after its last epoch, and its outputs are byte for byte those of an uninterrupted one."""
 
 import shutil
 
@@ -8,13 +8,16 @@ import torch
 import yaml
 from conftest import write_params
 
-import train
-from glimpse.model import network as model
+from glimpse.core import files
+from glimpse.features import extractor
+from glimpse.model import model_file
+from glimpse.model.model_file import load_model
 from glimpse.train import checkpoint
-from glimpse.train import loop as training
+from glimpse.train.checkpoint import Checkpoint
+from glimpse.train.loop import Trainer
 
-KEPT = ".checkpoints/first5.pt"
-MADE = ["models/first5/model.pt", "models/first5/history.csv"]
+CHECKPOINT = ".checkpoints/first5.pt"
+OUTPUTS = ["models/first5/model.pt", "models/first5/history.csv"]
 EPOCHS = 5
 
 
@@ -40,29 +43,29 @@ def calls(patch, owner, name, at, after=False):
 
 STOPS = {
     "in the first epoch": (torch.optim.AdamW, "step", 2, True, None),
-    "before the third epoch": (training, "train_one_epoch", 3, False, 3),
+    "before the third epoch": (Trainer, "train_one_epoch", 3, False, 3),
     "in the third epoch": (torch.optim.AdamW, "step", 6, True, 3),
-    "while val is read": (training, "evaluate", 3, True, 3),
+    "in validation": (Trainer, "evaluate", 3, True, 3),
     "while the checkpoint is written": (torch, "save", 3, True, 3),
-    "after the checkpoint": (checkpoint.Checkpoint, "keep", 3, True, 4),
-    "after the last epoch": (training, "last_logits", EPOCHS + 1, True, EPOCHS + 1),
-    "after model.pt": (train, "save", 1, True, EPOCHS + 1),
-    "after history.csv": (train, "write_table", 1, True, EPOCHS + 1),
+    "after the checkpoint": (Checkpoint, "save", 3, True, 4),
+    "after the last epoch": (Trainer, "predict_logits", EPOCHS + 1, True, EPOCHS + 1),
+    "after model.pt": (model_file, "save_model", 1, True, EPOCHS + 1),
+    "after history.csv": (files, "write_table", 1, True, EPOCHS + 1),
 }  # fmt: skip
 
 
 def few(folder, each=3, **changes):
-    """A handful of the small project's clips, `each` of every action and part; two steps an epoch."""
+    """A handful of the small project's clips, `each` of every action and split; two steps an epoch."""
     table = pd.read_csv(folder / "data/split.csv")
-    chosen = table.groupby(["part", "action"]).head(each)
+    chosen = table.groupby(["split", "action"]).head(each)
     chosen.to_csv(folder / "data/split.csv", index=False)
-    kept = yaml.safe_load((folder / "params.yaml").read_text())["features"]
-    kept = {"features.augmented_views": kept["looks"], "features.input_size": kept["size"]}
-    write_params(folder, **(kept | {"train.refit": False, "train.epochs": EPOCHS, "train.batch_size": 8} | changes))
+    features = yaml.safe_load((folder / "params.yaml").read_text())["features"]
+    same = {f"features.{name}": features[name] for name in ("augmented_views", "input_size")}
+    write_params(folder, **(same | {"train.refit": False, "train.epochs": EPOCHS, "train.batch_size": 8} | changes))
 
 
 def bytes_of(folder):
-    return [(folder / name).read_bytes() for name in MADE]
+    return [(folder / name).read_bytes() for name in OUTPUTS]
 
 
 @pytest.fixture
@@ -88,7 +91,7 @@ def stop_and_go_on(folder, stage, capsys, owner, name, at, after, resumed, epoch
     return printed
 
 
-def test_a_training_stopped_anywhere_comes_to_the_same_bytes(copied, stage, capsys, each_epoch):
+def test_a_training_stopped_anywhere_ends_with_the_same_bytes(copied, stage, capsys, each_epoch):
     few(copied)
     stage(copied, "train", "first5")
     undisturbed = bytes_of(copied)
@@ -97,14 +100,14 @@ def test_a_training_stopped_anywhere_comes_to_the_same_bytes(copied, stage, caps
         assert bytes_of(copied) == undisturbed, place
 
 
-def test_so_does_the_second_training_on_train_and_val(copied, stage, capsys, each_epoch):
+def test_so_does_the_refit_on_train_and_val(copied, stage, capsys, each_epoch):
     few(copied, **{"train.refit": True})
     stage(copied, "train", "first5")
     undisturbed = bytes_of(copied)
-    assert model.load(copied / MADE[0])["best"]["epoch"] >= 2  # so that there is something to go on from
+    assert load_model(copied / OUTPUTS[0]).config.best_epoch["epoch"] >= 2  # so that there is something to go on from
     for at, after, resumed in ((EPOCHS + 1, False, 0), (EPOCHS + 1, True, 0), (EPOCHS + 2, False, 2)):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-            calls(patch, training, "train_one_epoch", at, after)
+            calls(patch, Trainer, "train_one_epoch", at, after)
             stage(copied, "train", "first5")
         capsys.readouterr()
         stage(copied, "train", "first5")
@@ -114,16 +117,16 @@ def test_so_does_the_second_training_on_train_and_val(copied, stage, capsys, eac
         assert bytes_of(copied) == undisturbed and not list((copied / ".checkpoints").iterdir())
 
 
-def test_where_the_first_training_starts_afresh_the_second_does_too(copied, stage, capsys, each_epoch):
+def test_where_the_first_training_starts_anew_the_refit_does_too(copied, stage, capsys, each_epoch):
     few(copied, **{"train.refit": True})
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        calls(patch, training, "train_one_epoch", EPOCHS + 2)
+        calls(patch, Trainer, "train_one_epoch", EPOCHS + 2)
         stage(copied, "train", "first5")
-    (copied / KEPT).write_bytes(b"damaged")
+    (copied / CHECKPOINT).write_bytes(b"damaged")
     capsys.readouterr()
     stage(copied, "train", "first5")
     printed = capsys.readouterr().out
-    assert printed.count("training starts afresh") == 1 and "resuming" not in printed
+    assert printed.count("training starts anew") == 1 and "resuming" not in printed
 
 
 CHANGES = {
@@ -149,7 +152,7 @@ def test_so_does_every_kind_of_training(copied, stage, capsys, each_epoch, chang
     [{"model.finetune_blocks": 2}, {"model.finetune_blocks": 1, "model.shared_backbone": False}],
     ids=["tied", "untied"],
 )
-def test_so_does_a_tuned_backbone(copied, stage, capsys, each_epoch, changes):
+def test_so_does_a_finetuned_backbone(copied, stage, capsys, each_epoch, changes):
     few(copied, each=1, **TUNED, **changes)
     stage(copied, "train", "first5")
     undisturbed = bytes_of(copied)
@@ -161,12 +164,12 @@ def test_a_training_out_of_patience_trains_no_further(copied, stage, capsys, eac
     few(copied, **{"train.epochs": 30, "train.patience": 1, "train.lr": 1e-8})
     stage(copied, "train", "first5")
     undisturbed = bytes_of(copied)
-    history = pd.read_csv(copied / MADE[1])
+    history = pd.read_csv(copied / OUTPUTS[1])
     assert len(history) == capsys.readouterr().out.count("\nepoch ") < 30
     best = history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True])["epoch"].iloc[0]
     assert len(history) == best + 1
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        calls(patch, train, "save", 1)
+        calls(patch, model_file, "save_model", 1)
         stage(copied, "train", "first5")
     capsys.readouterr()
     stage(copied, "train", "first5")
@@ -175,7 +178,7 @@ def test_a_training_out_of_patience_trains_no_further(copied, stage, capsys, eac
 
 def stopped_after_two_epochs(folder, stage):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        calls(patch, training, "train_one_epoch", 3)
+        calls(patch, Trainer, "train_one_epoch", 3)
         stage(folder, "train", "first5")
 
 
@@ -196,14 +199,14 @@ def other_features(folder):
 
 
 @pytest.mark.parametrize("change", [another_setting, another_split, other_features])
-def test_another_training_starts_afresh_and_says_so(copied, stage, capsys, each_epoch, change):
+def test_another_training_starts_anew_and_says_so(copied, stage, capsys, each_epoch, change):
     few(copied)
     stopped_after_two_epochs(copied, stage)
     change(copied)
     capsys.readouterr()
     stage(copied, "train", "first5")
     printed = capsys.readouterr().out
-    assert printed.count("starts afresh") == 1 and "of other settings, clips or code" in printed
+    assert printed.count("starts anew") == 1 and "of other settings, clips or code" in printed
     assert printed.count("\nepoch ") == EPOCHS
     made = bytes_of(copied)
     stage(copied, "train", "first5")
@@ -212,10 +215,13 @@ def test_another_training_starts_afresh_and_says_so(copied, stage, capsys, each_
 
 def test_other_code_or_another_torch_is_another_training(copied, stage, capsys, each_epoch, monkeypatch):
     few(copied)
-    for name, value in (("code_of", lambda *modules: "changed"), ("versions", lambda: {"torch": "1.0"})):
+    for owner, name, value in (
+        (checkpoint, "training_code", lambda: "changed"),
+        (extractor, "versions", lambda: {"torch": "1.0"}),
+    ):
         stopped_after_two_epochs(copied, stage)
         with monkeypatch.context() as patch:
-            patch.setattr(train, name, value)
+            patch.setattr(owner, name, value)
             stage(copied, "train", "first5")
         assert "of other settings, clips or code" in capsys.readouterr().out
 
@@ -226,21 +232,21 @@ def test_a_damaged_checkpoint_is_said_and_not_used(copied, stage, capsys, each_e
     stage(copied, "train", "first5")
     undisturbed = bytes_of(copied)
     stopped_after_two_epochs(copied, stage)
-    path = copied / KEPT
+    path = copied / CHECKPOINT
     content = path.read_bytes()
     middle = len(content) // 2  # in a tensor
     flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
     path.write_bytes({"empty": b"", "half": content[:middle], "flipped": flipped, "text": b"nothing"}.get(damage, b""))
     if damage == "another dict":
-        torch.save({"rows": []}, path)
+        torch.save({"history": []}, path)
     capsys.readouterr()
     stage(copied, "train", "first5")
     printed = capsys.readouterr().out
-    assert f"train-first5: {KEPT} is damaged: training starts afresh" in printed and "resuming" not in printed
+    assert f"train-first5: {CHECKPOINT} is damaged: training starts anew" in printed and "resuming" not in printed
     assert bytes_of(copied) == undisturbed
 
 
-def test_short_epochs_are_not_kept_each(copied, stage, monkeypatch):
+def test_short_epochs_are_not_all_saved(copied, stage, monkeypatch):
     """Checkpoints take their share of the time: with a clock in which writing takes a second and an epoch ten."""
     now, written = [0.0], []
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
@@ -248,12 +254,12 @@ def test_short_epochs_are_not_kept_each(copied, stage, monkeypatch):
 
     def save(contents, file):
         now[0] += 1
-        written.append(len(contents["so_far"]["rows"]))
+        written.append(len(contents["progress"]["history"]))
         file.write(b"0")
 
-    monkeypatch.setattr(checkpoint.torch, "save", save)
-    kept = checkpoint.Checkpoint("train-first5", copied / KEPT, [], 0)
+    monkeypatch.setattr(torch, "save", save)
+    saved = Checkpoint("train-first5", copied / CHECKPOINT, [], 0)
     for epoch in range(1, 8):
         now[0] += 10
-        kept.keep({"rows": [{}] * epoch}, {}, torch.device("cpu"))
+        saved.save({"history": [{}] * epoch}, {}, torch.device("cpu"))
     assert written == [1, 3, 5, 7]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, grey_levels, peak_of, write_clip
-from watchers import Blank
+from fake_recognizers import Blank
 
 from glimpse.core.frame_store import StoredClip
 from glimpse.features.views import clean_views

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from glimpse.core import isolation
+from glimpse.core.parallel import ProcessPool
 from glimpse.core.frame_store import StoredClip, from_jpeg, to_jpeg
 from glimpse.features.views import resize_short_side
 from glimpse.frames import dataset as clips
@@ -121,25 +121,25 @@ def _make_playable(path: Path | str, frames: int, made: Path) -> None:
 class DecodePool:
     """Processes that read clips, one clip each at a time; whoever finds all of them busy waits."""
 
-    def __init__(self, each: Sequence[Callable[..., Iterator]]) -> None:
-        self._idle: queue.Queue[Callable[..., Iterator]] = queue.Queue()
-        for one in each:
-            self._idle.put(one)
+    def __init__(self, pools: Sequence[ProcessPool]) -> None:
+        self._idle: queue.Queue[ProcessPool] = queue.Queue()
+        for pool in pools:
+            self._idle.put(pool)
 
     @classmethod
     @contextlib.contextmanager
     def started(cls, count: int) -> "Iterator[DecodePool]":
         """So many of them, until the block ends."""
         with contextlib.ExitStack() as stack:
-            yield cls([stack.enter_context(isolation.processes(1, PATIENCE)) for _ in range(count)])
+            yield cls([stack.enter_context(ProcessPool(1, PATIENCE)) for _ in range(count)])
 
     def run(self, work: Callable, path: Path) -> object:
         """work(path) in one of the processes; where that crashes or takes too long, an Unreadable that says so."""
-        each = self._idle.get()
+        pool = self._idle.get()
         try:
-            return next(each(work, [path], video.UnreadableClip, 1))
+            return next(pool.map(work, [path], video.UnreadableClip, 1))
         finally:
-            self._idle.put(each)
+            self._idle.put(pool)
 
 
 class PredictionService:

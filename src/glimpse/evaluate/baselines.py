@@ -1,11 +1,10 @@
-"""Controls: what a score must beat, and what the all10 model makes of less than it was trained to read.
+"""Baselines: chance, the most frequent action, and all10 given less than the frames it was trained on.
 
-None needs a training. A model shown other frames than in training may do worse than one trained on them would: these
-figures say what this model uses, not what the frames hold.
+None needs training. A model trained on such frames could do better: these baselines show what this model uses, not
+what the frames contain.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,66 +13,59 @@ from glimpse.core.frame_store import FrameStore
 from glimpse.core.sampling import evenly_spaced, keyed_rng
 from glimpse.core.splits import Split
 from glimpse.evaluate.intervals import accuracy_score
+from glimpse.inference.torch_recognizer import TorchRecognizer
 
-if TYPE_CHECKING:
-    from glimpse.inference.torch_recognizer import TorchRecognizer
-
-SHUFFLES = 5  # orders of each clip's frames, whose mean counts
+SHUFFLES = 5  # random frame orders per clip, over which correctness is averaged
 
 
-def correct_from(
-    recognizer: "TorchRecognizer", part: Split, features: np.ndarray, frames: FrameStore, positions: np.ndarray
-) -> np.ndarray:
-    """Which clips of a part are recognized from these candidates (clips, n): bool (clips,)."""
-    return recognizer.predict_split(part, features, frames, positions)[:, -1].argmax(1) == part.labels
-
-
-def shuffled(positions: np.ndarray, clips: Iterable[str], seed: int, number: int) -> np.ndarray:
-    """The positions (clips, n) of each clip in another order, which the seed, the clip and the number say."""
-    rngs = [keyed_rng(seed, "shuffle", number, clip.rpartition("/")[2]) for clip in clips]
+def shuffle_frames(positions: np.ndarray, clips: Iterable[str], seed: int, shuffle: int) -> np.ndarray:
+    """Permute each clip's positions (clips, frames); the order depends on seed, file name and shuffle number alone."""
+    rngs = [keyed_rng(seed, "shuffle", shuffle, clip.rpartition("/")[2]) for clip in clips]
     return np.stack([rng.permutation(row) for rng, row in zip(rngs, positions, strict=True)])
 
 
 def correct_by_baseline(
-    recognizer: "TorchRecognizer", part: Split, few: int, features: np.ndarray, frames: FrameStore, seed: int
+    recognizer: TorchRecognizer, split: Split, num_frames: int, features: np.ndarray, store: FrameStore, seed: int
 ) -> dict[str, np.ndarray]:
-    """{control: how far each clip is right, from 0 to 1 (clips,)} of a model shown one frame, no order, `few` frames.
+    """Correctness of each clip, 0 to 1 (clips,), of a model given other frames, by baseline.
 
-    `features`: the stored ones; `frames`: the stored frames, for a tuned model.
+    middle_frame: one frame; shuffled_frames: its frames in random order; evenly_spaced_frames: `num_frames` of them.
+    `features`: the stored ones; `store`: the stored frames, for a fine-tuned backbone.
     """
-    read = np.stack([recognizer.positions(clip) for clip in part.clips])
-    middle = np.full((len(read), 1), evenly_spaced(recognizer.config.candidates, 1)[0])
-    orders = [shuffled(read, part.clips, seed, number) for number in range(SHUFFLES)]
+    positions = np.stack([recognizer.positions(clip) for clip in split.clips])
+    middle = np.full((len(positions), 1), evenly_spaced(recognizer.config.candidates, 1)[0])
+    orders = [shuffle_frames(positions, split.clips, seed, shuffle) for shuffle in range(SHUFFLES)]
 
-    def right(positions: np.ndarray) -> np.ndarray:
-        return correct_from(recognizer, part, features, frames, positions)
+    def correct(positions: np.ndarray) -> np.ndarray:
+        return recognizer.predict_split(split, features, store, positions)[:, -1].argmax(1) == split.labels
 
     return {
-        "middle": right(middle).astype(float),
-        "shuffled": np.mean([right(order) for order in orders], axis=0),
-        "spread": right(read[:, evenly_spaced(read.shape[1], few)]).astype(float),
+        "middle_frame": correct(middle).astype(float),
+        "shuffled_frames": np.mean([correct(order) for order in orders], axis=0),
+        "evenly_spaced_frames": correct(positions[:, evenly_spaced(positions.shape[1], num_frames)]).astype(float),
     }
 
 
 def baselines_table(
-    found: dict[str, np.ndarray], part: Split, train_actions: np.ndarray, names: list[str], few: int
+    correct: dict[str, np.ndarray], split: Split, train_labels: np.ndarray, class_names: list[str], num_frames: int
 ) -> pd.DataFrame:
-    """The table of controls, from what `rights` found: control, accuracy, low, high, n, what.
+    """Accuracy of all baselines, from `correct_by_baseline`: baseline, description, accuracy, low, high, n.
 
-    The interval of chance is empty: it is known, not measured.
+    Chance is known exactly and has no interval.
     """
-    groups, counts = np.array(part.groups), np.bincount(train_actions, minlength=len(names))
-    usual, alone = counts.argmax(), (counts == counts.max()).sum() == 1
-    what = {
-        "majority": f"always {names[usual]}" + (", the action that training has most of" if alone else ""),
-        "middle": "all10's model, the middle frame alone",
-        "shuffled": f"all10's model, all its frames in other orders, mean of {SHUFFLES}",
-        "spread": f"all10's model, {few} frames spread over the whole clip",
+    counts = np.bincount(train_labels, minlength=len(class_names))
+    majority, unique = counts.argmax(), (counts == counts.max()).sum() == 1
+    descriptions = {
+        "majority": f"always {class_names[majority]}" + (", the most frequent action of train" if unique else ""),
+        "middle_frame": "all10 given the middle frame alone",
+        "shuffled_frames": f"all10 given its frames in random order, mean of {SHUFFLES} orders",
+        "evenly_spaced_frames": f"all10 given {num_frames} frames evenly spaced over the clip",
     }
-    n = len(part.clips)
-    rows = [{"control": "chance", "accuracy": 1 / len(names), "n": n, "what": f"guessing among {len(names)} actions"}]
-    for control, right in {"majority": part.labels == usual, **found}.items():
-        score = accuracy_score(right, groups)
-        row = {"control": control, "accuracy": score.value, "low": score.low, "high": score.high}
-        rows.append(row | {"n": n, "what": what[control]})
-    return pd.DataFrame(rows, columns=["control", "accuracy", "low", "high", "n", "what"])
+    chance = {"baseline": "chance", "description": f"uniform guess among {len(class_names)} actions"}
+    rows: list[dict] = [chance | {"accuracy": 1 / len(class_names)}]
+    for baseline, values in {"majority": split.labels == majority, **correct}.items():
+        score = accuracy_score(values, split.groups)
+        row = {"baseline": baseline, "description": descriptions[baseline], "accuracy": score.value}
+        rows.append(row | {"low": score.low, "high": score.high})
+    table = pd.DataFrame(rows, columns=["baseline", "description", "accuracy", "low", "high"])
+    return table.assign(n=len(split.clips))

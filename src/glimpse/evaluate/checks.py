@@ -1,141 +1,158 @@
-"""Alarms: signs that a score means less than it seems, each a plain sentence with its figure.
+"""Checks for signs that a score means less than it seems: few clips, leakage, collapse, overfitting, metadata leakage.
 
-Every function returns a list of rows {alarm, approach, figure, sentence}, empty where all is well.
+Each returns rows {check, approach, value, message} of metrics/tables/warnings.csv, none if nothing is wrong.
 """
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
 
 import numpy as np
+import pandas as pd
 
+from glimpse.core.splits import Split
 from glimpse.evaluate.intervals import FEW_GROUPS, Score, accuracy_score
-
-if TYPE_CHECKING:
-    pass
 
 Row = dict[str, str | float]
 
-COLLAPSED = 0.8  # share of the answers that are one action: hardly anything is told apart
-MAJORITY_SHARE = 0.5  # share of the clips that are of one action, from which on such answers may be right
-MIN_CLIPS = 5  # of an action: below, none of them found may be bad luck
-GAP = 0.25  # of train and val accuracy; less is usual with few clips, and val, which chose the epoch, makes it smaller
-MAX_VAL_GAP = 0.1  # of val and test accuracy: val chose the best of the epochs, which alone gives a few points
-MAX_IMBALANCE = 3  # times as many clips: from there on accuracy and recall can tell different stories
-NEIGHBOURS = 5  # train clips that vote on a test clip by one measure
-METADATA_MARGIN = 0.1  # above the most frequent action's share: more than the luck of trying five measures
-CLIP_MEASURES = ("seconds", "frames", "width", "height", "fps")
-FEW_CLIPS = 30  # below, an interval spans 30 points and more around 0.8
+FEW_CLIPS = 30  # below, an interval around 0.8 spans 30 points and more
+MAX_IMBALANCE = 3  # ratio of class sizes above which accuracy and recall can differ much
+COLLAPSE_SHARE = 0.8  # share of predictions of one action above which the actions are barely separated
+MAJORITY_SHARE = 0.5  # share of clips of one action from which on that many predictions of it may be correct
+MIN_CLIPS = 5  # of an action; with fewer, that it is never predicted may be chance
+MAX_TRAIN_GAP = 0.25  # of train and val accuracy; val selected the epoch, which makes the gap smaller
+MAX_VAL_GAP = 0.1  # of val and test accuracy; selecting the best epoch on val alone gives a few points
+NEIGHBOURS = 5  # train clips that vote on a test clip by one property
+METADATA_MARGIN = 0.1  # above the majority baseline; more than chance gives when five properties are tried
+CLIP_PROPERTIES = ("seconds", "frames", "width", "height", "fps")
 
 
-def warning_row(alarm: str, approach: str, figure: float, sentence: str) -> Row:
-    """One alarm; `figure` is what its threshold was compared with."""
-    return {"alarm": alarm, "approach": approach, "figure": round(float(figure), 4), "sentence": sentence}
+def warning_row(check: str, approach: str, value: float, message: str) -> Row:
+    """A row of warnings.csv; `value` is what was compared with the limit."""
+    return {"check": check, "approach": approach, "value": round(float(value), 4), "message": message}
 
 
 def check_sample_size(groups: Collection[str]) -> list[Row]:
-    """Too few test clips or groups for a score to say much: groups (clips,)."""
-    clips, count = len(groups), len(set(groups))
-    rows = []
+    """Too few test clips or groups, from the group of each clip (clips,)."""
+    clips, num_groups, rows = len(groups), len(set(groups)), []
     if clips < FEW_CLIPS:
-        rows.append(
-            warning_row("few clips", "", clips, f"only {clips} test clips: look at the intervals, not at the scores")
-        )
-    if count < FEW_GROUPS:
-        words = "the test part is one group" if count == 1 else f"the test part is of only {count} groups"
-        rows.append(warning_row("few groups", "", count, f"{words}: other people or sources may give another score"))
+        message = f"only {clips} test clips: compare intervals rather than scores"
+        rows.append(warning_row("few clips", "", clips, message))
+    if num_groups < FEW_GROUPS:
+        message = f"the test split has only {num_groups} group{'s' if num_groups > 1 else ''}: "
+        message += "the score may differ for other people or sources"
+        rows.append(warning_row("few groups", "", num_groups, message))
     return rows
 
 
-def check_leakage(exposed: set[str], tests: int) -> list[Row]:
-    """Test clips (their names) that look like, or are named like, clips of train or val, of so many `tests`."""
-    if not exposed:
+def check_leakage(leaked: Collection[str], test_clips: int) -> list[Row]:
+    """Test clips that are near duplicates of, or named like, clips in train or val."""
+    if not leaked:
         return []
-    words = f"{len(exposed)} of {tests} test clips look like, or are named like, clips the training sees: see "
-    return [warning_row("leak", "", len(exposed) / tests, words + "data/leaks.csv; the scores flatter")]
+    message = f"{len(leaked)} of {test_clips} test clips look like, or are named like, clips in train or val "
+    message += "(data/leaks.csv): the scores are too high"
+    return [warning_row("leakage", "", len(leaked) / test_clips, message)]
 
 
-def check_imbalance(actions: np.ndarray, names: list[str]) -> list[Row]:
-    """Actions of very unequal size in training: actions' numbers (clips,)."""
-    counts = np.bincount(actions, minlength=len(names))
-    most, least = names[counts.argmax()], names[counts.argmin()]
+def check_imbalance(train_labels: np.ndarray, class_names: list[str]) -> list[Row]:
+    """Very unequal class sizes in train, from class indices (clips,)."""
+    counts = np.bincount(train_labels, minlength=len(class_names))
     if counts.max() <= MAX_IMBALANCE * counts.min():
         return []
-    words = f"training has {counts.max()} clips of {most} and {counts.min()} of {least}: trust recall, not accuracy"
-    return [warning_row("imbalance", "", counts.max() / max(1, counts.min()), words)]
+    largest, smallest = class_names[counts.argmax()], class_names[counts.argmin()]
+    message = f"train has {counts.max()} clips of {largest} and {counts.min()} of {smallest}: prefer recall to accuracy"
+    return [warning_row("imbalance", "", counts.max() / max(1, counts.min()), message)]
 
 
-def check_collapse(approach: str, answers: np.ndarray, actions: np.ndarray, names: list[str]) -> list[Row]:
-    """Nearly all answers are one action, or an action is never the answer: numbers of actions (clips,), test part."""
-    said, there = (np.bincount(numbers, minlength=len(names)) for numbers in (answers, actions))
-    most, rows = said.argmax(), []
-    if said[most] >= COLLAPSED * len(answers) and there[most] < MAJORITY_SHARE * len(answers):
-        words = (
-            f"{approach} answers {names[most]} to {said[most]} of {len(answers)} clips: it hardly tells anything apart"
-        )
-        rows.append(warning_row("collapse", approach, said[most] / len(answers), words))
-    never = [name for name, a, b in zip(names, said, there, strict=True) if a == 0 and b >= MIN_CLIPS]
-    if never:
-        shown = ", ".join(never[:3]) + (f" and {len(never) - 3} more" if len(never) > 3 else "")
-        rows.append(warning_row("never predicted", approach, len(never), f"{approach} never answers {shown}"))
+def check_collapse(approach: str, predicted: np.ndarray, labels: np.ndarray, class_names: list[str]) -> list[Row]:
+    """Nearly all test clips predicted as one action, or an action never predicted, from class indices (clips,)."""
+    predicted_counts, label_counts = (np.bincount(each, minlength=len(class_names)) for each in (predicted, labels))
+    top, clips, rows = predicted_counts.argmax(), len(predicted), []
+    if predicted_counts[top] >= COLLAPSE_SHARE * clips and label_counts[top] < MAJORITY_SHARE * clips:
+        message = f"{approach} predicts {class_names[top]} for {predicted_counts[top]} of {clips} clips: "
+        message += "it barely separates the actions"
+        rows.append(warning_row("collapse", approach, predicted_counts[top] / clips, message))
+    missing = np.flatnonzero((predicted_counts == 0) & (label_counts >= MIN_CLIPS))
+    if len(missing):
+        names = ", ".join(class_names[label] for label in missing[:3])
+        names += f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        rows.append(warning_row("never predicted", approach, len(missing), f"{approach} never predicts {names}"))
     return rows
 
 
 def check_overfitting(approach: str, train: Score, val: Score, test: Score) -> list[Row]:
-    """Learnt by heart, or chosen by luck: the `Score` of each part's accuracy."""
+    """Train accuracy far above val, or val far above test, from the accuracy on each split."""
     rows = []
-    if train.value - val.value > GAP:
-        words = (
-            f"{approach} is right on {train.value:.0%} of the clips it learnt from and on {val.value:.0%} of val: it "
-        )
-        words += "learns by heart; more people or sources would help"
-        rows.append(warning_row("train far above val", approach, train.value - val.value, words))
+    if train.value - val.value > MAX_TRAIN_GAP:
+        message = f"{approach} has accuracy {train.value:.0%} on train and {val.value:.0%} on val: it overfits; "
+        message += "clips of more people or sources would help"
+        rows.append(warning_row("train far above val", approach, train.value - val.value, message))
     gap = val.value - test.value
-    doubt = np.hypot(val.value - val.low, test.high - test.value)  # of the gap: Newcombe (1998), method 10
-    if gap > max(MAX_VAL_GAP, doubt):
-        words = (
-            f"{approach} is right on {val.value:.0%} of val and on {test.value:.0%} of the test part, more than chance "
-        )
-        words += "explains: val chose what was kept, or its clips resemble training's"
-        rows.append(warning_row("val far above test", approach, gap, words))
+    half_width = np.hypot(val.value - val.low, test.high - test.value)  # of its interval: Newcombe (1998), method 10
+    if gap > max(MAX_VAL_GAP, half_width):
+        message = f"{approach} has accuracy {val.value:.0%} on val and {test.value:.0%} on test, which chance does not "
+        message += "explain: the epoch was selected on val, or its clips resemble those in train"
+        rows.append(warning_row("val far above test", approach, gap, message))
     return rows
 
 
-def knn_votes(
-    measure: np.ndarray, actions: np.ndarray, groups: np.ndarray, asked: np.ndarray, asked_groups: np.ndarray,
-    count: int,
-) -> np.ndarray:  # fmt: skip
-    """What the NEAREST clips of other groups by one measure say of the `asked`: shares of the vote (asked, count).
+def check_metadata_leakage(
+    properties: Mapping[str, np.ndarray], train: Split, test: Split, class_names: list[str]
+) -> list[Row]:
+    """A clip's length, size or frame rate that alone predicts its action.
 
-    Equally near clips all vote. measure, actions, groups: of the train clips (clips,).
+    properties: {name: float (all clips,)}, NaN where unknown.
     """
-    shares = np.zeros((len(asked), count))
-    for number, (value, group) in enumerate(zip(asked, asked_groups, strict=True)):
-        others = groups != group
-        distance, of = np.abs(measure[others] - value), actions[others]
-        if len(of):
-            near = distance <= np.sort(distance)[:NEIGHBOURS][-1]
-            shares[number] = np.bincount(of[near], minlength=count) / near.sum()
-    return shares
-
-
-def check_metadata_leakage(table: dict[str, np.ndarray], train: "Split", test: "Split", names: list[str]) -> list[Row]:
-    """A clip's length, size or frame rate that alone tells its action.
-
-    `table`: {measure: float (all clips,)}, NaN where unknown; train, test: `Part`s.
-    """
-    usual = np.bincount(train.labels, minlength=len(names)).argmax()
-    majority, rows, groups = np.mean(test.labels == usual), [], np.array(test.groups)
-    for name, measure in table.items():
-        known, asked = measure[train.rows], measure[test.rows]
-        if np.isnan(known).any() or np.isnan(asked).any():
+    majority = np.bincount(train.labels, minlength=len(class_names)).argmax()
+    limit, rows = np.mean(test.labels == majority) + METADATA_MARGIN, []
+    for name, values in properties.items():
+        if np.isnan(values[train.rows]).any() or np.isnan(values[test.rows]).any():
             continue
-        shares = knn_votes(known, train.labels, np.array(train.groups), asked, groups, len(names))
-        best = np.isclose(shares, shares.max(1, keepdims=True))  # several where the vote is a tie
-        score = accuracy_score(best[np.arange(len(best)), test.labels] / best.sum(1), groups)
-        if score.low > majority + METADATA_MARGIN:
-            words = (
-                f"a clip's {name} alone tells its action for {score.value:.0%} of the test clips ({score.low:.0%} to "
-            )
-            words += f"{score.high:.0%}): a model may go by how the clips were made"
-            rows.append(warning_row("tell-tale", "", score.value, words))
+        votes = knn_votes(values, train, test, len(class_names))
+        best = np.isclose(votes, votes.max(1, keepdims=True))  # several where the vote is a tie
+        score = accuracy_score(best[np.arange(len(best)), test.labels] / best.sum(1), test.groups)
+        if score.low > limit:
+            message = f"{name} alone predicts the action of {score.value:.0%} of the test clips ({score.low:.0%} to "
+            message += f"{score.high:.0%}): a model may rely on how the clips were made"
+            rows.append(warning_row("metadata leakage", "", score.value, message))
     return rows
+
+
+def knn_votes(values: np.ndarray, train: Split, test: Split, num_classes: int) -> np.ndarray:
+    """k nearest neighbours by one property: share of the votes for each class, (test clips, classes).
+
+    values: of all clips. The NEIGHBOURS train clips of other groups vote, and all that are equally near.
+    """
+    votes, groups = np.zeros((len(test.clips), num_classes)), np.array(train.groups)
+    for index, (value, group) in enumerate(zip(values[test.rows], test.groups, strict=True)):
+        others = groups != group
+        distance, labels = np.abs(values[train.rows][others] - value), train.labels[others]
+        if len(labels):
+            near = distance <= np.sort(distance)[:NEIGHBOURS][-1]
+            votes[index] = np.bincount(labels[near], minlength=num_classes) / near.sum()
+    return votes
+
+
+def run_checks(
+    probs: dict[str, dict[str, np.ndarray]],
+    val_correct: dict[str, list[bool]],
+    splits: dict[str, Split],
+    properties: Mapping[str, np.ndarray],
+    leaked: Collection[str],
+    class_names: list[str],
+) -> pd.DataFrame:
+    """Run all checks; returns the table of warnings, which has no rows if there are none.
+
+    probs: {approach: {split: (clips, frames, classes)}}. val_correct: {approach: correctness of each val clip in the
+    best epoch, before the model was refitted on val, too}. leaked: names of test clips.
+    """
+    train, test = splits["train"], splits["test"]
+    rows = check_leakage(leaked, len(test.clips)) + check_sample_size(test.groups)
+    rows += check_imbalance(train.labels, class_names)
+    for approach, by_split in probs.items():
+        predicted = {name: values[:, -1].argmax(1) for name, values in by_split.items()}
+        correct = {name: predicted[name] == split.labels for name, split in splits.items()}
+        correct["val"] = np.array(val_correct[approach])
+        accuracy = {name: accuracy_score(correct[name], split.groups) for name, split in splits.items()}
+        rows += check_collapse(approach, predicted["test"], test.labels, class_names)
+        rows += check_overfitting(approach, **accuracy)
+    rows += check_metadata_leakage(properties, train, test, class_names)
+    return pd.DataFrame(rows, columns=["check", "approach", "value", "message"])

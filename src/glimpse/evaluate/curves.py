@@ -1,52 +1,95 @@
-"""Early recognition: how often a model is right after 1, 2, … frames, and how much of a clip that is."""
+"""Curves on test clips: accuracy by frames seen, reliability diagram, accuracy against coverage; calibration error."""
 
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from glimpse.core.splits import Split
 from glimpse.evaluate.intervals import accuracy_score
 
+BINS = 10  # confidence bins of equal width
+COVERAGE_STEPS = 20  # points of the accuracy-coverage curve
+
 
 def observation_ratio(positions: np.ndarray, candidates: int) -> np.ndarray:
-    """The share of a clip seen after each frame, (clips, frames), from the candidates' positions that are read.
+    """Share of the clip observed after each frame, from positions among the stored frames; both (clips, frames).
 
-    A candidate stands in the middle of its stretch of the clip, so that the last of 20 is at 0.975.
+    A stored frame is in the middle of its segment, so that the last of 20 is at 0.975.
     """
     return (positions + 0.5) / candidates
 
 
-def accuracy_by_frames(beliefs: dict[str, np.ndarray], part: Split, seen: np.ndarray) -> pd.DataFrame:
-    """A row for each number of frames: accuracy and interval of each approach, and the mean share of the clip seen.
+def accuracy_by_frames(probs: dict[str, np.ndarray], split: Split, ratios: np.ndarray) -> pd.DataFrame:
+    """Accuracy with interval of each approach after 1, 2, … frames, and the mean observation ratio.
 
-    `beliefs`: {approach: (clips, frames, actions)} of the part's clips; `seen`: (clips, frames) of the longest. The
-    answer of an approach that reads no more frames stands. Columns: frames, first5, all10, seen, first5_low, ….
+    probs: {approach: (clips, frames, classes)}; an approach that reads fewer frames keeps its last prediction. ratios:
+    observation ratios (clips, frames) of the approach that reads most. Columns: frames, observation_ratio, first5,
+    all10, first5_low, first5_high, ….
     """
-    actions, groups = part.labels, np.array(part.groups)
     rows = []
-    for frame in range(seen.shape[1]):
-        last = {approach: belief[:, min(frame, belief.shape[1] - 1)] for approach, belief in beliefs.items()}
-        found = {approach: accuracy_score(one.argmax(1) == actions, groups) for approach, one in last.items()}
-        row = {"frames": frame + 1} | {approach: score.value for approach, score in found.items()}
-        row["seen"] = float(seen[:, frame].mean())
-        for approach, score in found.items():
-            row |= {f"{approach}_low": score.low, f"{approach}_high": score.high}
+    for frame in range(ratios.shape[1]):
+        predicted = {name: values[:, min(frame, values.shape[1] - 1)].argmax(1) for name, values in probs.items()}
+        scores = {name: accuracy_score(labels == split.labels, split.groups) for name, labels in predicted.items()}
+        row: dict[str, float] = {"frames": frame + 1, "observation_ratio": float(ratios[:, frame].mean())}
+        row |= {name: score.value for name, score in scores.items()}
+        for name, score in scores.items():
+            row |= {f"{name}_low": score.low, f"{name}_high": score.high}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def accuracy_by_frames_per_action(
-    beliefs: dict[str, np.ndarray], part: Split, seen: np.ndarray, names: Iterable[str]
+    probs: dict[str, np.ndarray], split: Split, ratios: np.ndarray, class_names: Iterable[str]
 ) -> pd.DataFrame:
-    """The rows of `early` for each action by itself: columns action, clips, then those."""
+    """`accuracy_by_frames` of each action; columns: action, clips, then those."""
     tables = []
-    for number, name in enumerate(names):
-        its = part.labels == number
-        table = accuracy_by_frames(
-            {approach: belief[its] for approach, belief in beliefs.items()}, part.select(its), seen[its]
-        )
-        table.insert(0, "action", name)
-        table.insert(1, "clips", int(its.sum()))
+    for label, action in enumerate(class_names):
+        mask = split.labels == label
+        selected = {approach: values[mask] for approach, values in probs.items()}
+        table = accuracy_by_frames(selected, split.select(mask), ratios[mask])
+        table.insert(0, "action", action)
+        table.insert(1, "clips", int(mask.sum()))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def calibration_error(probs: np.ndarray, labels: np.ndarray) -> float:
+    """Expected calibration error of probabilities (clips, classes) against class indices (clips,).
+
+    Mean distance of confidence and accuracy over BINS bins, weighted by their clips (Naeini et al. 2015).
+    """
+    inputs = torch.from_numpy(np.asarray(probs, np.float32)), torch.from_numpy(labels)
+    return multiclass_calibration_error(*inputs, probs.shape[1], n_bins=BINS, norm="l1").item()
+
+
+def reliability_bins(probs: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """Reliability diagram: low, high, clips, mean confidence and accuracy of each confidence bin that has clips."""
+    clips = _confidence_and_correct(probs, labels)
+    bins = np.minimum((clips["confidence"] * BINS).astype(int), BINS - 1)
+    table = clips.groupby(bins.rename("bin")).agg(
+        clips=("correct", "size"), confidence=("confidence", "mean"), accuracy=("correct", "mean")
+    )
+    table.insert(0, "low", table.index / BINS)
+    table.insert(1, "high", (table.index + 1) / BINS)
+    return table.reset_index(drop=True)
+
+
+def accuracy_coverage(probs: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """Accuracy of the most confident clips: coverage (their share), confidence (the lowest among them), accuracy.
+
+    At most COVERAGE_STEPS rows, in order of coverage, the last of which has all clips (El-Yaniv and Wiener 2010).
+    """
+    clips = _confidence_and_correct(probs, labels)
+    totals = clips.groupby("confidence")["correct"].agg(["size", "sum"]).iloc[::-1].cumsum().reset_index()
+    min_sizes = -(-np.arange(1, COVERAGE_STEPS + 1) * len(clips) // COVERAGE_STEPS)  # rounded up
+    steps = totals.iloc[np.unique(np.searchsorted(totals["size"], min_sizes))]
+    columns = {"coverage": steps["size"] / len(clips), "confidence": steps["confidence"]}
+    return pd.DataFrame(columns | {"accuracy": steps["sum"] / steps["size"]}).reset_index(drop=True)
+
+
+def _confidence_and_correct(probs: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """Confidence and correctness of each clip."""
+    return pd.DataFrame({"confidence": probs.max(1).astype(float), "correct": probs.argmax(1) == labels})

@@ -1,86 +1,113 @@
-"""What `evaluate` prints and keeps in metrics/summary.txt: the scores in sentences, each with what it rests on."""
+"""metrics/summary.txt, which `evaluate` also prints: the results in sentences."""
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
+
+from glimpse.evaluate.intervals import PairedDifference
+from glimpse.evaluate.metrics import Scores
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of an evaluation on the test clips; dicts by approach where nothing else is said."""
+
+    scores: dict[str, Scores]
+    num_frames: dict[str, int]  # that the model reads
+    seen_accuracy: dict[str, float]  # mean accuracy on the subsets of train and val clips
+    differences: dict[str, PairedDifference]  # all10 - first5, by measure
+    accuracy_by_frames: pd.DataFrame
+    baselines: pd.DataFrame
+    order_effect: PairedDifference  # accuracy of all10 on its frames in time order, minus in random order
+    max_error: float
+    warnings: Sequence[str]
 
 
 def percent(value: float) -> str:
-    """A share as a person says it: 72 %."""
+    """A share in whole percent: 72 %."""
     return f"{100 * value:.0f} %"
 
 
-def summary(
-    found: dict[str, dict], apart: dict[str, "PairedDifference"], known: dict[str, float], used: list[int],
-    curve: "pd.DataFrame", control: "pd.DataFrame", ordered: "PairedDifference", error: float, alarms: Iterable[str],
-) -> list[str]:  # fmt: skip
-    """All lines. found: {approach: {measure: Score or number}}; apart: {measure: Difference}; known: {approach: the
-    accuracy on clips it knows}; used: how many frames each reads; curve, control: the tables early and controls;
-    ordered: the `Difference` that the order of frames makes to all10; alarms: sentences.
-    """
-    one, few = next(iter(found.values()))["accuracy"], used[0]
-    lines = [f"{one.n} test clips of {one.groups} groups that no training has seen; in brackets 95 % intervals"]
-    lines += [line for line in [one.note] if line]
-    lines += score_lines(found, known)
-    if len(set(used)) == 1:
-        lines.append(f"both approaches read the same {few} frames, and so are the same model")
+def summary(results: Evaluation) -> list[str]:
+    """The lines of summary.txt."""
+    accuracy, num_frames = next(iter(results.scores.values())).accuracy, [*results.num_frames.values()]
+    lines = [f"{accuracy.n} test clips of {accuracy.groups} groups, none used in training; 95 % intervals in brackets"]
+    lines += [accuracy.note] if accuracy.note else []
+    lines += score_lines(results)
+    if len(set(num_frames)) == 1:
+        lines.append(f"both approaches read the same {num_frames[0]} frames and are the same model")
     else:
-        lines += [f"in {measure}, {gain.in_words(*found)}" for measure, gain in apart.items()]
-        lines.append(frames_line(curve, few))
-    lines += baseline_lines(control, few, ordered)
-    lines += calibration_lines(found, error)
-    lines += [f"ALARM: {sentence}" for sentence in alarms] or ["no alarm"]
-    return lines
+        lines += [f"{name}: {difference.describe(*results.scores)}" for name, difference in results.differences.items()]
+        lines.append(frames_line(results.accuracy_by_frames, num_frames[0]))
+    lines += baseline_lines(results.baselines, num_frames[0], results.order_effect)
+    lines += calibration_lines(results.scores)
+    lines += threshold_lines(results.scores, results.max_error)
+    return lines + ([f"WARNING: {message}" for message in results.warnings] or ["no warning"])
 
 
-def score_lines(found: dict[str, dict], known: dict[str, float]) -> Iterator[str]:
-    """A line for each approach with its scores, and what it reaches on clips it knows."""
-    for approach, of in found.items():
-        above = known[approach] - of["accuracy"].value
+def score_lines(results: Evaluation) -> Iterator[str]:
+    """Accuracy and recall of each approach, and its accuracy on the clips of train and val."""
+    for approach, scores in results.scores.items():
+        seen = results.seen_accuracy[approach]
         yield (
-            f"{approach:>6}: accuracy {of['accuracy']}, recall {of['recall']}; on clips it was trained or chosen with "
-            f"{known[approach]:.3f}, that is {above:+.3f}"
+            f"{approach:>6}: accuracy {scores.accuracy}, recall {scores.recall}; accuracy on train and val clips "
+            f"{seen:.3f} ({seen - scores.accuracy.value:+.3f})"
         )
 
 
-def baseline_lines(table: "pd.DataFrame", few: int, ordered: "PairedDifference") -> Iterator[str]:
-    """What little already gives, from the table of controls, and the `Difference` that the order of frames makes."""
-    of = {row.control: row for row in table.itertuples()}
-    usual = f"the most frequent action {of['majority'].accuracy:.3f}"
-    yield f"guessing would give {of['chance'].accuracy:.3f}, always {usual}"
-    shown = {"middle": "the middle frame alone", "shuffled": "all its frames in another order"}
-    shown["spread"] = f"{few} frames spread over the whole clip"
-    words = (f"{what} {of[c].accuracy:.3f} ({of[c].low:.3f} to {of[c].high:.3f})" for c, what in shown.items())
-    yield f"all10's model with {', '.join(words)}"
-    if ordered.clear and ordered.value > 0:
-        yield f"so it uses the order of the frames: that is worth {100 * ordered.value:.0f} points to it"
-    else:
-        yield f"so it is not seen to use the order of the frames ({100 * ordered.value:+.0f} points)"
-
-
-def frames_line(table: "pd.DataFrame", few: int) -> str:
-    """How soon all10 answers, from the table of the early curve."""
-    first, last = table.iloc[min(few, len(table)) - 1], table.iloc[-1]
+def frames_line(table: pd.DataFrame, num_frames: int) -> str:
+    """Accuracy of all10 after `num_frames` frames and after all, from `accuracy_by_frames`."""
+    early, last = table.iloc[min(num_frames, len(table)) - 1], table.iloc[-1]
     return (
-        f"all10 after {first['frames']:.0f} frames ({percent(first['seen'])} of a clip seen): accuracy "
-        f"{first['all10']:.3f}, after {last['frames']:.0f} ({percent(last['seen'])}): {last['all10']:.3f}"
+        f"all10 after {early['frames']:.0f} frames (observation ratio {percent(early['observation_ratio'])}): accuracy "
+        f"{early['all10']:.3f}; after {last['frames']:.0f} ({percent(last['observation_ratio'])}): {last['all10']:.3f}"
     )
 
 
-def calibration_lines(found: dict[str, dict], error: float) -> Iterator[str]:
-    """How far to believe the probabilities, and when to answer of each approach."""
-    for approach, of in found.items():
-        sure = f"{approach:>6}: probabilities are off by {100 * of['ece']:.0f} points on average"
-        yield f"{sure} (before temperature {of['temperature']:.2f}: {100 * of['ece_before']:.0f})"
-    for approach, of in found.items():
-        aim = f'{approach:>6}: for at most {percent(error)} wrong answers it says "unknown"'
-        if math.isinf(of["threshold"]):
-            yield f"{aim} to every clip: val shows no confidence that is enough"
-        elif of["answered"] == 0:
-            yield f"{aim} below {of['threshold']:.3f}, which is every test clip"
+def baseline_lines(table: pd.DataFrame, num_frames: int, order_effect: PairedDifference) -> Iterator[str]:
+    """Accuracy of the baselines, and whether the order of frames matters to all10."""
+    rows = {row["baseline"]: row for row in table.to_dict("records")}
+    yield (
+        f"baselines: chance {rows['chance']['accuracy']:.3f}, most frequent action {rows['majority']['accuracy']:.3f}"
+    )
+    inputs = {
+        "middle_frame": "the middle frame alone",
+        "shuffled_frames": "its frames in random order",
+        "evenly_spaced_frames": f"{num_frames} frames evenly spaced over the clip",
+    }
+    scores = (
+        f"{text} {rows[name]['accuracy']:.3f} ({rows[name]['low']:.3f} to {rows[name]['high']:.3f})"
+        for name, text in inputs.items()
+    )
+    yield f"all10 given {', '.join(scores)}"
+    points = f"{100 * order_effect.value:+.0f} points"
+    if order_effect.significant and order_effect.value > 0:
+        yield f"the order of the frames matters to all10: {points} compared to random order"
+    else:
+        yield f"no significant effect of the order of the frames on all10 ({points})"
+
+
+def calibration_lines(scores: dict[str, Scores]) -> Iterator[str]:
+    """Expected calibration error of each approach before and after temperature scaling, in points."""
+    for approach, by_measure in scores.items():
+        yield (
+            f"{approach:>6}: expected calibration error {100 * by_measure.ece:.0f} points "
+            f"({100 * by_measure.ece_before:.0f} before temperature scaling, temperature {by_measure.temperature:.2f})"
+        )
+
+
+def threshold_lines(scores: dict[str, Scores], max_error: float) -> Iterator[str]:
+    """The confidence threshold of each approach, its coverage and the accuracy of the answered clips."""
+    for approach, by_measure in scores.items():
+        text = f"{approach:>6}: for at most {percent(max_error)} errors"
+        if math.isinf(by_measure.threshold):
+            yield f'{text}, every clip is "unknown": no confidence threshold is sufficient on val'
+            continue
+        text += f', a clip is "unknown" below confidence {by_measure.threshold:.3f}'
+        if by_measure.selective_accuracy is None:
+            yield f"{text}, which is every test clip"
         else:
-            answered = f"answers {percent(of['answered'])} of the clips, {percent(of['answered_accuracy'].value)} of them right"
-            yield f"{aim} below {of['threshold']:.3f}: it {answered}"
+            accuracy = percent(by_measure.selective_accuracy.value)
+            yield f"{text}: coverage {percent(by_measure.coverage)}, accuracy of the answered clips {accuracy}"

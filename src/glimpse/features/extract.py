@@ -1,4 +1,4 @@
-"""Features of every clip of a data set: extracted once, cached per clip in `.cache/features/`, gathered into one array."""
+"""Features of all clips: extracted once, cached per clip in `.cache/features/`, gathered into one array."""
 
 import hashlib
 import io

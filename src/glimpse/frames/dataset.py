@@ -1,6 +1,6 @@
 """The data set on disk: <action>/<clip> or <action>/<group>/<clip>, and which of its files are clips.
 
-A clip is known by its path inside the data set, with forward slashes: "wave/anna/take 1.mp4".
+The name of a clip is its path inside the data set, with forward slashes: "wave/anna/take 1.mp4".
 """
 
 import os
@@ -13,64 +13,65 @@ NOT_UTF8 = "its name is not text in UTF-8: rename it"
 
 @dataclass(frozen=True)
 class ClipFile:
-    """One clip of the data set: its name there, its action, and the folder that groups it ("" if none)."""
+    """A clip of the data set: its name, its action, and the folder that groups it ("" if there is none)."""
 
-    clip: str
+    name: str
     action: str
     folder: str
 
 
 def find_clips(dataset: Path | str) -> tuple[list[ClipFile], dict[str, str]]:
-    """The clips of a data set in the order of their names, and what is no clip: [Found], {name: reason}.
+    """Find the clips of a data set, sorted by name, and what is not a clip: {name: reason}. No file is opened.
 
-    Nothing is opened. A data set that isn't there, or is no folder, ends the program with one line.
+    Exits with one line if the data set does not exist or is no folder.
     """
     root = Path(dataset)
     if not root.is_dir():
-        raise SystemExit(f"dataset: {dataset} is not a folder: expected one folder of clips per action in it")
-    found, ignored = [], {}
+        raise SystemExit(f"dataset: {dataset} is not a folder: expected a folder that contains one folder per action")
+    clips: list[ClipFile] = []
+    ignored: dict[str, str] = {}
 
     def ignore(path: Path | str, reason: str) -> None:
         ignored[Path(path).relative_to(root).as_posix().encode(errors="backslashreplace").decode()] = reason
 
-    def unreadable(error: OSError) -> None:
+    def ignore_unreadable(error: OSError) -> None:
         ignore(error.filename, f"can't be read: {error.strerror}")
 
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=unreadable):
-        place = Path(folder)
-        depth = len(place.relative_to(root).parts)
+    for parent, folders, files in os.walk(root, followlinks=True, onerror=ignore_unreadable):
+        folder = Path(parent)
+        depth = len(folder.relative_to(root).parts)
         if not folders and not files and depth:
-            ignore(place, "empty folder")
+            ignore(folder, "empty folder")
         for name in [*folders]:
-            reason = _why_not_into(place / name, depth)
+            reason = _reason_to_skip_folder(folder / name, depth)
             if reason:
-                ignore(place / name, reason)
+                ignore(folder / name, reason)
                 folders.remove(name)
         for name in files:
-            clip = place.relative_to(root) / name
-            reason = _why_not(clip)
+            clip = folder.relative_to(root) / name
+            reason = _reason_to_skip_file(clip)
             if reason:
-                ignore(place / name, reason)
+                ignore(folder / name, reason)
             else:
-                found.append(ClipFile(clip.as_posix(), clip.parts[0], "/".join(clip.parts[1:-1])))
-    return sorted(found, key=lambda one: one.clip), dict(sorted(ignored.items()))
+                clips.append(ClipFile(clip.as_posix(), clip.parts[0], "/".join(clip.parts[1:-1])))
+    return sorted(clips, key=lambda clip: clip.name), dict(sorted(ignored.items()))
 
 
-def _why_not_into(folder: Path, depth: int) -> str | None:
-    """Why a folder, in one that is `depth` below the data set, is not looked into; None if it is."""
+def _reason_to_skip_folder(folder: Path, depth: int) -> str | None:
+    """Why a folder is not searched, None if it is; `depth`: levels between its parent and the data set."""
     if folder.name.startswith("."):
         return "hidden folder"
     if not is_utf8(folder.name):
         return NOT_UTF8
-    if folder.is_symlink() and any(folder.samefile(above) for above in list(folder.parents)[: depth + 1]):
+    if folder.is_symlink() and any(folder.samefile(parent) for parent in list(folder.parents)[: depth + 1]):
         return "a link to a folder above it"
     if depth == 2:
         return "folder deeper than <action>/<group>/<clip>"
     return None
 
 
-def _why_not(clip: Path) -> str | None:
-    """Why a file, by its path inside the data set, is no clip; None if it is one by its name."""
+def _reason_to_skip_file(clip: Path) -> str | None:
+    """Why a file, given by its path inside the data set, is no clip; None if it is one by its name."""
     if clip.name.startswith("."):
         return "hidden file"
     if not is_utf8(clip.name):
@@ -85,16 +86,16 @@ def _why_not(clip: Path) -> str | None:
 
 
 def is_utf8(name: str) -> bool:
-    """Whether a name can be written down; on Linux it may be any bytes."""
+    """Whether a file name can be encoded; on Linux it may be any bytes."""
     return name.encode(errors="ignore").decode() == name
 
 
 def has_clip_name(name: Path | str) -> bool:
-    """Whether a file with this name, or path, is meant to be a clip."""
+    """Whether a name or path has the extension of a clip and is not hidden."""
     name = Path(name)
     return not name.name.startswith(".") and name.suffix.lower() in EXTENSIONS
 
 
 def is_clip_file(path: Path) -> bool:
-    """Whether a file, outside of any data set, has the name of a clip."""
+    """Whether a path, inside or outside of a data set, is a file with the name of a clip."""
     return path.is_file() and has_clip_name(path)

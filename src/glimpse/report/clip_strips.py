@@ -1,93 +1,109 @@
-"""Strips: the frames of a clip as a model read them, where it found its answer, and what it believed after each."""
+"""Frame strips of single test clips: the frames that a model read, their Grad-CAM, the probabilities after each."""
 
 import base64
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from glimpse.core.frame_store import StoredClip
-from glimpse.features.views import clamp_box, prepare_frames
+from glimpse.core.frame_store import FrameStore, StoredClip
+from glimpse.core.image import to_jpeg
+from glimpse.features.views import Box, clamp_box
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.report.gradcam import blend_heatmap, gradcam
 
-WIDE = 150  # pixels of a frame in the page
-QUALITY = 78  # of its JPEG
-MOST = 12  # frames shown of a clip: of more, so many spread evenly, the last one among them
-SQUARE = (255, 255, 255), (0, 0, 0)  # BGR: the line around what was looked at, and the one outside it
+NUM_MISTAKES, NUM_CORRECT = 3, 2  # strips of each approach
+FRAME_WIDTH = 150  # pixels of a frame in the page
+STRIP_QUALITY = 78  # of its JPEG
+MAX_FRAMES = 12  # frames shown of a clip; of more, so many evenly spaced ones, with the first and the last
+BOX_COLOURS = (255, 255, 255), (0, 0, 0)  # BGR: of the crop box, and of the line around it
 
 
 @dataclass(frozen=True)
 class StripFrame:
-    """One frame of a strip: its number, the share of the clip seen by then, its picture (base64 of a JPEG), the
-    likeliest action by then and its probability, and those of the true action and of the final answer."""
+    """One frame of a strip, with the prediction and the probabilities after it."""
 
-    number: int
-    seen: float
-    picture: str
-    likeliest: str
-    probability: float
-    true: float
-    answer: float
+    number: int  # from 1
+    observation_ratio: float
+    jpeg: str  # in base64
+    predicted: str
+    confidence: float
+    p_action: float  # of the true action
+    p_final: float  # of the action predicted after the last frame
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A clip of the test part: its true action, the answer, its probability, how many frames were read, those shown."""
+    """A test clip, its true action, the final prediction with its confidence, and frames."""
 
     clip: str
     action: str
-    answer: str
-    probability: float
-    read: int
-    frames: list[StripFrame]
+    predicted: str
+    confidence: float
+    num_frames: int  # that the model reads
+    frames: list[StripFrame]  # that are shown
 
 
-def confidence(answers: pd.DataFrame) -> pd.Series:
-    """The probability of the answer to each clip, from a table of predictions."""
-    return pd.Series([float(row[f"p({row['predicted']})"]) for _, row in answers.iterrows()], answers.index, float)
+def confidence(predictions: pd.DataFrame) -> pd.Series:
+    """Probability of the predicted action of each clip, from a table of predictions."""
+    values = [float(row[f"p({row['predicted']})"]) for _, row in predictions.iterrows()]
+    return pd.Series(values, predictions.index, float)
 
 
-def pick_examples(answers: pd.DataFrame, mistakes: int, hits: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of a table of predictions to look at: the surest wrong answers, and the least sure right ones."""
-    sure, right = confidence(answers), answers["predicted"] == answers["action"]
-    worst = sure[~right].sort_values(ascending=False, kind="stable").index[:mistakes]
-    least = sure[right].sort_values(kind="stable").index[:hits]
-    return answers.loc[worst], answers.loc[least]
+def pick_examples(predictions: pd.DataFrame, mistakes: int, correct: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of a table of predictions: the most confident mistakes, and the least confident correct predictions."""
+    values, is_correct = confidence(predictions), predictions["predicted"] == predictions["action"]
+    worst = values[~is_correct].sort_values(ascending=False, kind="stable").index[:mistakes]
+    least = values[is_correct].sort_values(kind="stable").index[:correct]
+    return predictions.loc[worst], predictions.loc[least]
+
+
+def example_strips(
+    recognizer: TorchRecognizer, predictions: pd.DataFrame, store: FrameStore, factor: int = 1
+) -> tuple[list[Strip], list[Strip]]:
+    """Strips of the most confident mistakes and of the least confident correct predictions; `factor`: times as many."""
+    mistakes, correct = (
+        [frame_strip(recognizer, store.load(row["clip"]), row) for _, row in rows.iterrows()]
+        for rows in pick_examples(predictions, factor * NUM_MISTAKES, factor * NUM_CORRECT)
+    )
+    return mistakes, correct
 
 
 def frame_strip(recognizer: TorchRecognizer, stored: StoredClip, row: pd.Series) -> Strip:
-    """The strip of a `Stored` clip, from its row in the table of predictions."""
-    names, clip = recognizer.class_names, row["clip"]
-    read, true, answer = recognizer.positions(clip), names.index(row["action"]), names.index(row["predicted"])
-    beliefs = recognizer.predict(clip, stored)
-    hot = gradcam(recognizer, stored, read, clip, answer)[1]
-    pictures, squares = prepare_frames(stored, replace(recognizer.views, flow=False), read)
-    shown = []
-    for number in np.linspace(0, len(read) - 1, min(len(read), MOST)).round().astype(int):
-        belief, likeliest = beliefs[number], int(beliefs[number].argmax())
-        shown.append(
+    """The strip of a clip, from its stored frames and its row in the table of predictions."""
+    clip, action, predicted = row["clip"], row["action"], row["predicted"]
+    class_names, positions = recognizer.class_names, recognizer.positions(clip)
+    clip_views = recognizer.prepare(clip, stored, positions)
+    probs = recognizer.predict(clip_views)
+    label, final_label = class_names.index(action), class_names.index(predicted)
+    _, heatmaps = gradcam(recognizer, clip_views, final_label)
+    frames = []
+    for index in np.linspace(0, len(positions) - 1, min(len(positions), MAX_FRAMES)).round().astype(int):
+        top = int(probs[index].argmax())
+        frames.append(
             StripFrame(
-                number=int(number) + 1,
-                seen=(read[number] + 0.5) / recognizer.config.candidates,
-                picture=_picture(pictures[number][0], squares[number], hot[number]),
-                likeliest=names[likeliest],
-                probability=float(belief[likeliest]),
-                true=float(belief[true]),
-                answer=float(belief[answer]),
+                number=int(index) + 1,
+                observation_ratio=(positions[index] + 0.5) / recognizer.config.candidates,
+                jpeg=_draw(clip_views.frames[index], clip_views.boxes[index], heatmaps[index]),
+                predicted=class_names[top],
+                confidence=float(probs[index, top]),
+                p_action=float(probs[index, label]),
+                p_final=float(probs[index, final_label]),
             )
         )
-    return Strip(clip, row["action"], row["predicted"], float(row[f"p({row['predicted']})"]), len(read), shown)
+    return Strip(clip, action, predicted, float(row[f"p({predicted})"]), len(positions), frames)
 
 
-def _picture(frame: np.ndarray, square: tuple[float, float, float], hot: np.ndarray) -> str:
-    """A BGR frame with the square that was looked at, and below it the same frame with its heat: base64 of a JPEG."""
-    left, top, side = clamp_box(frame, square)
-    read = frame.copy()
-    for colour, out in zip(SQUARE, (0, 1), strict=True):
-        cv2.rectangle(read, (left - out, top - out), (left + side - 1 + out, top + side - 1 + out), colour)
-    size = WIDE, max(1, round(frame.shape[0] * WIDE / frame.shape[1]))
-    both = [cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (read, blend_heatmap(frame, hot))]
-    made = cv2.imencode(".jpg", np.vstack(both), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-    return base64.b64encode(made.tobytes()).decode()
+def _draw(frame: np.ndarray, box: Box, heatmap: np.ndarray) -> str:
+    """A BGR frame with its crop box, and the same frame with its heatmap below: a JPEG in base64."""
+    left, top, side = clamp_box(frame, box)
+    boxed = frame.copy()
+    for colour, offset in zip(BOX_COLOURS, (0, 1), strict=True):
+        start, end = (left - offset, top - offset), (left + side - 1 + offset, top + side - 1 + offset)
+        cv2.rectangle(boxed, start, end, colour)
+    shape = FRAME_WIDTH, max(1, round(frame.shape[0] * FRAME_WIDTH / frame.shape[1]))
+    images = [
+        cv2.resize(image, shape, interpolation=cv2.INTER_AREA) for image in (boxed, blend_heatmap(frame, heatmap))
+    ]
+    return base64.b64encode(to_jpeg(np.vstack(images), STRIP_QUALITY)).decode()

@@ -1,53 +1,53 @@
-"""The health of a data set: what it holds of each action, how long its clips are, what is rejected and what leaks."""
+"""Summary of the data set: clips and groups of each action in each split, clip lengths, frame sizes, long lists."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 
-PARTS = ("train", "val", "test")
-MAX_ROWS = 25  # rows of a long list that are shown
+from glimpse.core.splits import SPLITS
+
+MAX_ROWS = 25  # rows of a long table that are shown
 
 
 @dataclass(frozen=True)
 class HeadRows:
-    """The first rows of a table, and how many more it has."""
+    """The first rows of a table, and how many it has in all."""
 
     rows: list[dict]
-    more: int
+    total: int
 
     @property
-    def all(self) -> int:
-        """How many rows the table has."""
-        return len(self.rows) + self.more
+    def hidden(self) -> int:
+        """Number of rows that are not shown."""
+        return self.total - len(self.rows)
 
 
 def head_rows(table: pd.DataFrame) -> HeadRows:
-    """What a page shows of a table that may be long."""
-    return HeadRows(table.head(MAX_ROWS).to_dict("records"), max(0, len(table) - MAX_ROWS))
+    """The rows of a table that the page shows."""
+    return HeadRows(table.head(MAX_ROWS).to_dict("records"), len(table))
 
 
 def class_table(clips: pd.DataFrame, split: pd.DataFrame) -> list[dict]:
-    """A row for all actions and one for each: clips by part, groups, shortest, median and longest clip in seconds.
+    """A row for all actions and one for each: clips, groups, clips per split, shortest, median and longest seconds.
 
-    clips: clip, seconds (NaN where unknown); split: clip, action, group, part ("" for a clip that is left out).
+    clips: clip, seconds (NaN where unknown); split: clip, action, group, split.
     """
     table = split.merge(clips[["clip", "seconds"]], on="clip")
-    every = [("all", table), *table.groupby("action")]
-    rows = []
-    for number, (name, held) in enumerate(every):
-        seconds = held["seconds"]
-        row = {"action": name, "all": number == 0, "clips": len(held), "groups": held["group"].nunique()}
-        row |= {part: int((held["part"] == part).sum()) for part in PARTS}
+    rows: list[dict] = []
+    for name, members in [("", table), *table.groupby("action")]:
+        seconds, counts = members["seconds"], members["split"].value_counts()
+        row = {"action": name, "all": not rows, "clips": len(members), "groups": members["group"].nunique()}
+        row |= {split_name: int(counts.get(split_name, 0)) for split_name in SPLITS}
         rows.append(row | {"shortest": seconds.min(), "median": seconds.median(), "longest": seconds.max()})
     return rows
 
 
-def split_groups_across(split: pd.DataFrame) -> int:
-    """How many groups stand in more than one part, as official lists may have it: from clip, action, group, part."""
-    return int((split[split["part"] != ""].groupby("group")["part"].nunique() > 1).sum())
+def groups_in_several_splits(split: pd.DataFrame) -> int:
+    """How many groups have clips in several splits, as official lists may: from columns group, split."""
+    return int((split.groupby("group")["split"].nunique() > 1).sum())
 
 
-def sizes(clips: pd.DataFrame) -> list[tuple[str, int]]:
-    """The picture sizes of the clips and how many have each, the most frequent first."""
+def frame_sizes(clips: pd.DataFrame) -> list[tuple[str, int]]:
+    """The frame sizes "width x height" and how many clips have each, the most frequent first."""
     counts = (clips["width"] + " x " + clips["height"]).value_counts()
-    return sorted(((str(size), int(count)) for size, count in counts.items()), key=lambda one: (-one[1], one[0]))
+    return sorted(((str(size), int(count)) for size, count in counts.items()), key=lambda item: (-item[1], item[0]))

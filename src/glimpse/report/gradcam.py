@@ -1,71 +1,67 @@
-"""Grad-CAM (Selvaraju et al. 2017): where in the frames it read a model found its answer, and that as a picture.
-
-PyTorch: whatever else runs a model has no gradients.
-"""
-
-from collections.abc import Collection
-from dataclasses import replace
+"""Grad-CAM (Selvaraju et al. 2017): heatmaps of the pixels that support a prediction. Needs PyTorch, for gradients."""
 
 import cv2
 import numpy as np
 import torch
 from torch.nn import functional
 
-from glimpse.core.frame_store import StoredClip
-from glimpse.features.views import clamp_box, clean_views, prepare_frames
+from glimpse.features.views import Box, ClipViews, clamp_box
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.model.network import VideoNetwork
 
-STRENGTH = 0.7  # how far the hottest spot hides the frame under it
+MAX_OPACITY = 0.7  # of the heatmap, where it is 1
 
 
 def gradcam(
-    recognizer: TorchRecognizer,
-    stored: StoredClip,
-    positions: Collection[int] | None,
-    clip: str,
-    action: int | None = None,
+    recognizer: TorchRecognizer, clip_views: ClipViews, label: int | None = None
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """What a model believes after each frame of a clip, (use, actions), and where it found its last answer.
+    """Probabilities after each frame of a clip, (frames, classes), and a heatmap of each frame.
 
-    The heat of each frame read, float32 (height, width) as it is stored: 0 outside the square that was looked at, 1 at
-    the clip's hottest spot (all 0 where nothing spoke for the answer). What flow said isn't in it. `positions`: as in
-    `believe`; `action`: the number of the one to explain, the answer if None.
+    A heatmap is float32 (height, width) as the frame is stored: how much its pixels, and those of its RGB difference,
+    support the class `label`, by default the one predicted after the last frame. It is 0 outside the crop box and 1 at
+    the maximum over the clip (0 everywhere where no pixel supports the class). Flow features are not explained.
     """
-    positions = recognizer.positions(clip) if positions is None else positions
     network, device = recognizer.network
-    looks = torch.from_numpy(clean_views(stored, recognizer.views, positions)).to(device)
-    maps, moved = _feature_maps(network, looks), network.flow_features(looks)
+    views = torch.from_numpy(clip_views.clean).to(device)
+    maps, flow = _feature_maps(network, views), network.flow_features(views)
     maps.requires_grad_()
-    with torch.backends.cudnn.flags(enabled=False):  # its LSTM has no gradients outside of training
-        logits = network.temporal(torch.cat([maps.mean((3, 4)).flatten(1), moved], 1)[None])[0]
-    asked = int(logits[-1].argmax()) if action is None else action
-    (slopes,) = torch.autograd.grad(logits[-1, asked], maps)
-    spoke = functional.relu((slopes * maps).sum(2)).sum(1).detach().cpu().numpy()  # of the frame and of its change
-    pictures, squares = prepare_frames(stored, replace(recognizer.views, flow=False), positions)
-    laid = [_place_heatmap(one, views[0], square) for one, views, square in zip(spoke, pictures, squares, strict=True)]
-    hottest = max(one.max() for one in laid) or 1.0
-    beliefs = torch.softmax(logits.detach() / recognizer.temperature, -1).cpu().numpy()
-    return beliefs, [one / hottest for one in laid]
+    with torch.backends.cudnn.flags(enabled=False):  # cuDNN's LSTM has no gradients in eval mode
+        logits = network.head(torch.cat([maps.mean((3, 4)).flatten(1), flow], 1)[None])[0]
+    label = int(logits[-1].argmax()) if label is None else label
+    (gradients,) = torch.autograd.grad(logits[-1, label], maps)
+    # per position and channel, summed over channels; negative parts removed; summed over RGB and RGB difference
+    support = functional.relu((gradients * maps).sum(2)).sum(1).detach().cpu().numpy()
+    heatmaps = [
+        _uncrop(values, frame, box)
+        for values, frame, box in zip(support, clip_views.frames, clip_views.boxes, strict=True)
+    ]
+    maximum = max(heatmap.max() for heatmap in heatmaps) or 1.0
+    probs = torch.softmax(logits.detach() / recognizer.config.temperature, -1).cpu().numpy()
+    return probs, [heatmap / maximum for heatmap in heatmaps]
 
 
 @torch.no_grad()
-def _feature_maps(network: VideoNetwork, looks: torch.Tensor) -> torch.Tensor:
-    """The backbone's last maps of looks (frames, views, size, size, 3): (frames, seen, 1280, rows, columns)."""
-    sees = list(network.backbones) if len(network.backbones) > 1 else [network.backbones[0]] * len(looks)
-    return torch.stack([see.maps(views[: network.num_images]) for see, views in zip(sees, looks, strict=False)])  # type: ignore[operator]
+def _feature_maps(network: VideoNetwork, views: torch.Tensor) -> torch.Tensor:
+    """The backbone's last feature maps of views (frames, modalities, size, size, 3).
+
+    Returns (frames, num_images, channels, rows, columns).
+    """
+    shared = len(network.backbones) == 1
+    backbones = [network.backbones[0]] * len(views) if shared else list(network.backbones)
+    images = views[:, : network.num_images]
+    return torch.stack([backbone.feature_maps(image) for backbone, image in zip(backbones, images, strict=False)])  # type: ignore[operator]
 
 
-def _place_heatmap(spoke: np.ndarray, frame: np.ndarray, square: tuple[float, float, float]) -> np.ndarray:
-    """What spoke in each part of a square, (rows, columns), on the frame that it was cut from: (height, width)."""
-    left, top, side = clamp_box(frame, square)
-    laid = np.zeros(frame.shape[:2], np.float32)
-    laid[top : top + side, left : left + side] = cv2.resize(spoke, (side, side), interpolation=cv2.INTER_LINEAR)
-    return laid
+def _uncrop(values: np.ndarray, frame: np.ndarray, box: Box) -> np.ndarray:
+    """Resize values (rows, columns) of a crop to its box in the frame: float32 (height, width), 0 outside."""
+    left, top, side = clamp_box(frame, box)
+    heatmap = np.zeros(frame.shape[:2], np.float32)
+    heatmap[top : top + side, left : left + side] = cv2.resize(values, (side, side), interpolation=cv2.INTER_LINEAR)
+    return heatmap
 
 
-def blend_heatmap(frame: np.ndarray, gradcam: np.ndarray) -> np.ndarray:
-    """A BGR frame with its heat, 0 to 1, laid over it: the hotter, the brighter, and the less of the frame is seen."""
-    colours = cv2.applyColorMap(np.round(gradcam * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    share = STRENGTH * np.sqrt(gradcam[..., None])
-    return np.round(frame * (1 - share) + colours * share).astype(np.uint8)
+def blend_heatmap(frame: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+    """Blend a heatmap (height, width), 0 to 1, over a BGR frame: the higher, the brighter and the more opaque."""
+    colours = cv2.applyColorMap(np.round(heatmap * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    opacity = MAX_OPACITY * np.sqrt(heatmap[..., None])
+    return np.round(frame * (1 - opacity) + colours * opacity).astype(np.uint8)

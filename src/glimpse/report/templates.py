@@ -1,16 +1,15 @@
-"""Pages from the templates beside this file (Jinja): what is put into them is escaped, and what they ask for must be
-there."""
+"""Renders the Jinja templates of this folder. Values are escaped in HTML; an undefined value is an error."""
 
 import math
 from pathlib import Path
 
 import jinja2
 
-NONE = "–"  # where there is no figure
+MISSING = "–"
 
 
 def render(template: str, **values: object) -> str:
-    """A template's text with these values; in one that ends in .html.jinja, names stay text whatever is in them."""
+    """Render a template with these values; they are escaped if its name ends in .html.jinja."""
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
@@ -19,25 +18,25 @@ def render(template: str, **values: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters |= {"three": three, "share": share, "between": between, "cell": cell}
+    templates.filters |= {"score": score, "percent": percent, "interval": interval, "cell": cell}
     return templates.get_template(template).render(**values)
 
 
-def three(value: float) -> str:
-    """A figure with three digits; none where there is none."""
-    return f"{value:.3f}" if math.isfinite(value) else NONE
+def score(value: float) -> str:
+    """A number with three decimals; a dash where there is none."""
+    return f"{value:.3f}" if math.isfinite(value) else MISSING
 
 
-def share(value: float) -> str:
-    """A share in whole percent."""
-    return f"{100 * value:.0f} %" if math.isfinite(value) else NONE
+def percent(value: float) -> str:
+    """A share in whole percent; a dash where there is none."""
+    return f"{100 * value:.0f} %" if math.isfinite(value) else MISSING
 
 
-def between(row: dict) -> str:
-    """The interval of a figure."""
+def interval(row: dict) -> str:
+    """The interval of a score, from its row."""
     return f"{row['low']:.3f} to {row['high']:.3f}" if math.isfinite(row["low"]) else "no interval"
 
 
-def cell(words: str) -> str:
-    """Words as they can stand in a table in Markdown."""
-    return " ".join(words.replace("\\", "\\\\").replace("|", "\\|").split())
+def cell(text: str) -> str:
+    """Text escaped for a cell of a Markdown table."""
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())

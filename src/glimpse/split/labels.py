@@ -1,6 +1,6 @@
-"""Corrections of labels: data/labels.csv, a row for each clip whose action is not the name of its folder.
+"""Label corrections: data/labels.csv, one row for each clip whose action is not the name of its folder.
 
-`split` reads it; the clips stay where they are, and none is decoded again.
+`split` applies them; the clips stay where they are, and none is decoded again.
 """
 
 import threading
@@ -10,39 +10,37 @@ from pathlib import Path
 import pandas as pd
 
 from glimpse.core.files import read_table, write_table
+from glimpse.split.manual_tables import read_manual_table
 
-WRITE_LOCK = threading.Lock()  # of two people who write at once the second adds to what the first wrote
+WRITE_LOCK = threading.Lock()  # of two requests at the same time, the second adds to what the first wrote
 
 
 def read_corrections(path: Path | str) -> dict[str, str]:
-    """{clip: action} as they stand in the file; empty if there is none."""
-    if not Path(path).exists():
-        return {}
-    table = read_table(path, ["clip", "action"])
-    return dict(zip(table["clip"], table["action"], strict=True))
+    """Read the corrections {clip: action}; empty if the file does not exist. Exits with one line if it is not valid."""
+    return read_manual_table(path, "action")
 
 
-def write_correction(path: Path | str, wanted: Mapping[str, str], folders: Mapping[str, str]) -> dict[str, str]:
-    """Write corrections {clip: action} into the file and return all that stand there then.
+def write_correction(path: Path | str, changes: Mapping[str, str], folders: Mapping[str, str]) -> dict[str, str]:
+    """Add corrections {clip: action} to the file, and return all corrections in it.
 
-    Rows that are there stay, a clip stands there once, and one that gets the action of its folder back loses its row.
-    `folders`: {clip: action of its folder} of the whole data set; ValueError where a clip or an action is none of them.
+    Other rows and columns stay. A clip whose action is that of its folder again loses its row.
+    folders: {clip: action of its folder} of the whole data set. Raises ValueError for any other clip or action.
     """
     actions = set(folders.values())
     with WRITE_LOCK:
-        held = read_corrections(path)
-        for clip, action in wanted.items():
+        corrections = read_corrections(path)
+        for clip, action in changes.items():
             if clip not in folders:
                 raise ValueError(f"{clip} is not a clip of the data set")
-            if action not in actions | set(held.values()):
+            if action not in actions | set(corrections.values()):
                 raise ValueError(f"{action} is not an action of the data set")
             if action == folders[clip]:
-                held.pop(clip, None)
+                corrections.pop(clip, None)
             else:
-                held[clip] = action
-        rows = pd.DataFrame(list(held.items()), columns=["clip", "action"])
-        if Path(path).exists():  # other columns, of somebody's own, stay too
-            own = read_table(path, ["clip", "action"]).drop(columns="action").drop_duplicates("clip", keep="last")
-            rows = rows.merge(own, on="clip", how="left").fillna("")
-        write_table(path, rows)
-    return held
+                corrections[clip] = action
+        table = pd.DataFrame(list(corrections.items()), columns=["clip", "action"])
+        if Path(path).exists():
+            other_columns = read_table(path, ["clip", "action"]).drop(columns="action")
+            table = table.merge(other_columns, on="clip", how="left").fillna("")
+        write_table(path, table)
+    return corrections

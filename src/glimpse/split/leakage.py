@@ -1,108 +1,109 @@
-"""Leaks: clips of different groups that look alike, or that file names put together, and what they do to the test.
+"""Leakage: clips of different groups that are near duplicates, or related by name, and so expose test clips.
 
-Pairs make clusters: what is like one of a pair is taken for like the other too.
+Being related is transitive: two clips that are related to a third one are related to each other.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import pandas as pd
+from scipy.cluster.hierarchy import DisjointSet
 
-COLUMNS = ["clip", "like", "why", "parts", "done"]
-LOOKS_ALIKE = "looks alike"
+COLUMNS = ["clip", "other", "reason", "splits", "handling"]
+NEAR_DUPLICATE = "near duplicate"
 
 
 def connected_components(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """What each thing in `pairs` is connected to, as {thing: the first of its cluster in sorted order}."""
-    first_of: dict[str, str] = {}
-
-    def first(thing: str) -> str:
-        while first_of.setdefault(thing, thing) != thing:
-            thing = first_of[thing]
-        return thing
-
-    for one, other in pairs:
-        low, high = sorted((first(one), first(other)))
-        first_of[high] = low
-    return {thing: first(thing) for thing in list(first_of)}
+    """The first item, in sorted order, of the connected component of each item in `pairs`."""
+    pairs = list(pairs)
+    components = DisjointSet(chain.from_iterable(pairs))
+    for pair in pairs:
+        components.merge(*pair)
+    return {item: first for component in components.subsets() for first in [min(component)] for item in component}
 
 
-def merge_groups(groups: Collection[str], clips: Iterable[str], pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """The group of each clip after groups that hold clips of one pair have become one, named after the first of them.
+def merge_groups(groups: Iterable[str], clips: Iterable[str], pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """The group of each clip after merging groups that contain near duplicates; merged ones get the first name.
 
-    `groups` and `clips` go together; `pairs`: [(clip, clip)].
+    groups, clips: one item per clip, in the same order. pairs: near-duplicate clips.
     """
-    group_of = dict(zip(clips, groups, strict=True))
-    names = connected_components((group_of[one], group_of[other]) for one, other in pairs)
-    return [names.get(group, group) for group in groups]
+    group_of_clip = dict(zip(clips, groups, strict=True))
+    merged = connected_components((group_of_clip[a], group_of_clip[b]) for a, b in pairs)
+    return [merged.get(group, group) for group in group_of_clip.values()]
 
 
 def find_leaks(
-    table: pd.DataFrame, pairs: Iterable[tuple[str, str]], told: dict[str, list[str]], done: str
+    table: pd.DataFrame, pairs: Iterable[tuple[str, str]], name_groups: dict[str, list[str]], handling: str
 ) -> pd.DataFrame:
-    """The rows of data/leaks.csv: pairs of clips that belong together and were, or are, apart; sorted.
+    """The rows of data/leaks.csv, sorted: pairs of related clips from different groups or splits.
 
-    `table`: clip, before (its group before any were joined), group and part, "" outside official lists. `pairs`:
-    [(clip, clip)] that look alike, which are `done` ("joined" or "reported"). `told`: {rule: the group of each clip
-    that names tell}; there, each clip beyond the first of a group that is torn apart gets a row.
+    table: columns clip, original_group (before merging), group and split ("" for clips in no official list).
+    pairs: near duplicates, whose `handling` is "merged" or "reported". name_groups: {rule: group of each clip, by its
+    name}; each clip beyond the first of such a group gets a row if the group is not together.
     """
-    clip = {row.clip: row for row in table.itertuples()}
-    alike = [(clip[one], clip[other]) for one, other in pairs]
-    rows = [_row(*pair, LOOKS_ALIKE, done) for pair in alike if pair[0].before != pair[1].before or _split_names(*pair)]
-    for why, groups in told.items():
-        held: dict[str, list] = {}
-        for one, group in zip(clip.values(), groups, strict=True):
-            held.setdefault(group, []).append(one)
-        for mates in held.values():
-            first, *others = sorted(mates, key=lambda one: (one.part == "", one.clip))
-            far = [one for one in others if one.group != first.group or _split_names(one, first)]
-            rows += [_row(one, first if one in far else far[0], why, "reported") for one in others if far]
+    clips = {clip.clip: clip for clip in table.itertuples()}
+    duplicates = [(clips[a], clips[b]) for a, b in pairs]
+    rows = [
+        _row(a, b, NEAR_DUPLICATE, handling)
+        for a, b in duplicates
+        if a.original_group != b.original_group or _in_different_splits(a, b)
+    ]
+    for rule, groups in name_groups.items():
+        members: dict[str, list] = {}
+        for clip, group in zip(clips.values(), groups, strict=True):
+            members.setdefault(group, []).append(clip)
+        for related in members.values():
+            first, *others = sorted(related, key=lambda clip: (clip.split == "", clip.clip))
+            separate = {c.clip: c for c in others if c.group != first.group or _in_different_splits(c, first)}
+            if separate:
+                farthest = next(iter(separate.values()))
+                rows += [_row(c, first if c.clip in separate else farthest, rule, "reported") for c in others]
     return pd.DataFrame(sorted(rows), columns=COLUMNS)
 
 
-def _split_names(one: Any, other: Any) -> bool:
-    """Whether two clips stand in different parts; within a group that takes official lists."""
-    return bool(one.part and other.part) and one.part != other.part
+def _in_different_splits(a: Any, b: Any) -> bool:
+    """Whether two clips are in different splits; for clips of one group only official lists do that."""
+    return bool(a.split and b.split) and a.split != b.split
 
 
-def _row(one: Any, other: Any, why: str, done: str) -> tuple[str, ...]:
-    one, other = sorted((one, other), key=lambda row: row.clip)
-    return one.clip, other.clip, why, f"{one.part}/{other.part}", done
+def _row(a: Any, b: Any, reason: str, handling: str) -> tuple[str, ...]:
+    a, b = sorted((a, b), key=lambda clip: clip.clip)
+    return a.clip, b.clip, reason, f"{a.split}/{b.split}", handling
 
 
 def leaked_test_clips(leaks: pd.DataFrame) -> set[str]:
-    """The test clips that look like, or are named like, clips of train or val: a set, from data/leaks.csv as a table.
+    """Test clips that are related to a clip of train or val, directly or over other pairs with the same reason."""
+    leaked: set[str] = set()
+    for _, pairs in leaks.groupby("reason"):
+        splits = {}
+        for pair in pairs.itertuples():
+            splits[pair.clip], splits[pair.other] = pair.splits.split("/")
+        component = connected_components(zip(pairs["clip"], pairs["other"], strict=True))
+        seen = {component[clip] for clip, split in splits.items() if split in ("train", "val")}
+        leaked |= {clip for clip, split in splits.items() if split == "test" and component[clip] in seen}
+    return leaked
 
-    Like counts on over the pairs in the table.
+
+def warning_text(leaks: pd.DataFrame, test_clips: int, advice: tuple[str, str]) -> str:
+    """One line about the reported pairs; "" if there are none.
+
+    test_clips: number of clips in test. advice: what to do about near duplicates, and about clips related by name;
+    "" with official lists, which are never changed.
     """
-    exposed: set[str] = set()
-    for _, rows in leaks.groupby("why"):
-        part_of = {}
-        for row in rows.itertuples():
-            part_of[row.clip], part_of[row.like] = row.parts.split("/")
-        cluster_of = connected_components(zip(rows["clip"], rows["like"], strict=True))
-        seen = {cluster_of[clip] for clip, part in part_of.items() if part in ("train", "val")}
-        exposed |= {clip for clip, part in part_of.items() if part == "test" and cluster_of[clip] in seen}
-    return exposed
-
-
-def warning_text(leaks: pd.DataFrame, tests: int, cure: tuple[str, str]) -> str:
-    """What a person must know of the reported pairs, in one line; "" if there are none.
-
-    `tests`: how many test clips there are. `cure`: what to set where clips look alike, and where they are named alike
-    ("" where official lists have it so).
-    """
-    reported = leaks[leaks["done"] == "reported"]
-    exposed, looks = leaked_test_clips(reported), reported["why"] == LOOKS_ALIKE
+    reported = leaks[leaks["handling"] == "reported"]
     if reported.empty:
         return ""
-    if not exposed:
-        return f"{len(reported)} pairs of clips that belong together stand apart, none across the test: data/leaks.csv"
-    kinds = [(looks, "look like", cure[0]), (~looks, "are named like", cure[1])]
-    words, sets = zip(*[(word, to) for kind, word, to in kinds if leaked_test_clips(reported[kind])], strict=True)
-    likeness = words[0] if len(words) == 1 else f"{', or '.join(words)},"
-    do = f"Set {' and '.join(sets)}" if all(sets) else "The official lists have it so"
+    leaked = leaked_test_clips(reported)
+    if not leaked:
+        pairs = f"{len(reported)} pairs of related clips are in different groups or splits"
+        return f"{pairs}, but no test clip is related to train or val: data/leaks.csv"
+    duplicates = reported["reason"] == NEAR_DUPLICATE
+    kinds = [(duplicates, "near duplicates of", advice[0]), (~duplicates, "related by name to", advice[1])]
+    causes = [(relation, setting) for mask, relation, setting in kinds if leaked_test_clips(reported[mask])]
+    relations, settings = zip(*causes, strict=True)
+    remedy = f"Set {' and '.join(settings)}" if all(settings) else "Official lists are never changed"
     return (
-        f"WARNING: {len(exposed)} of {tests} test clips {likeness} clips the training sees (data/leaks.csv): their "
-        f"scores will flatter. {do}"
+        f"WARNING: {len(leaked)} of {test_clips} test clips are {' or '.join(relations)} clips of train or val "
+        f"(data/leaks.csv): their scores are too high. {remedy}"
     )

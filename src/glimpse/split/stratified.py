@@ -1,8 +1,8 @@
-"""Dividing groups into parts: stratified by action, by shares, the same for the same names, steady when clips come.
+"""Assigns groups to splits: stratified by action, by share, and stable when clips are added.
 
-Every group has an order of preference among the parts that follows from the seed and its name alone. Groups choose in
-a fixed order, and take the part they like best among those that still lack clips of their actions. A group that is
-added later displaces at most a few others.
+Each group prefers the splits in an order that follows from the seed and its name alone. Groups choose in a fixed order,
+and take the split they prefer among those that still lack clips of their actions. So a group that is added later moves
+at most a few others.
 """
 
 import hashlib
@@ -11,74 +11,76 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar
 
-Part = TypeVar("Part", bound=Hashable)
-ClassCounts = dict[str, dict[str, int]]  # {group: {action: clips}}
+Name = TypeVar("Name", bound=Hashable)  # of a split, or the number of a fold
+ClassCounts = dict[str, dict[str, int]]  # {group: {action: number of clips}}
 
 
-def assign_groups(holdings: ClassCounts, shares: dict[Part, float], seed: int | str) -> dict[str, Part]:
-    """Which part each group belongs to: {group: part}.
+def assign_groups(class_counts: ClassCounts, shares: dict[Name, float], seed: int | str) -> dict[str, Name]:
+    """Assign each group to a split: {group: split}.
 
-    `shares`: {part: share of the clips}, summing to 1. A part lacks clips of a group's actions if the group brings
-    their counts closer to its shares. Where no part does, the group goes where it disturbs the shares least.
+    shares: {split: fraction of the clips}, which sum to 1. A split lacks clips of a group if the group brings the
+    split's class counts closer to its shares. If no split does, the group goes where it increases the error least.
     """
     totals: Counter[str] = Counter()
-    for held in holdings.values():
-        totals.update(held)
-    filled: dict[Part, Counter[str]] = {part: Counter() for part in shares}
+    for counts in class_counts.values():
+        totals.update(counts)
+    assigned: dict[Name, Counter[str]] = {split: Counter() for split in shares}
 
-    def cost(group: str, part: Part) -> float:
-        """How much farther from its shares the part would be with this group in it; below 0 if nearer."""
+    def cost(group: str, split: Name) -> float:
+        """Change of the squared error of the split's class counts if it gets this group; negative: closer."""
         change = 0.0
-        for action, clips in holdings[group].items():
-            gap = filled[part][action] - shares[part] * totals[action]
-            change += ((gap + clips) ** 2 - gap**2) / totals[action] ** 2
+        for action, clips in class_counts[group].items():
+            error = assigned[split][action] - shares[split] * totals[action]
+            change += ((error + clips) ** 2 - error**2) / totals[action] ** 2
         return change
 
-    parts = {}
-    for group in sorted(holdings, key=lambda group: _hash_uniform(seed, "order", group)):
-        liked = sorted(shares, key=lambda part: -math.log(_hash_uniform(seed, group, part)) / shares[part])
-        lacking = [part for part in liked if cost(group, part) < -1e-12]
-        parts[group] = lacking[0] if lacking else min(liked, key=lambda part: round(cost(group, part), 9))
-        filled[parts[group]].update(holdings[group])
-    _ensure_every_class(parts, holdings, shares, seed)
-    return parts
+    splits = {}
+    for group in sorted(class_counts, key=lambda group: _hash_uniform(seed, "order", group)):
+        preferred = sorted(shares, key=lambda split: -math.log(_hash_uniform(seed, group, split)) / shares[split])
+        lacking = [split for split in preferred if cost(group, split) < -1e-12]
+        splits[group] = lacking[0] if lacking else min(preferred, key=lambda split: round(cost(group, split), 9))
+        assigned[splits[group]].update(class_counts[group])
+    _ensure_every_class(splits, class_counts, shares, seed)
+    return splits
 
 
 def class_counts_by_group(actions: Iterable[str], groups: Iterable[str]) -> ClassCounts:
-    """How many clips of each action each group holds, from those of each clip."""
-    holdings: ClassCounts = {}
+    """Number of clips of each action in each group, from the action and group of each clip."""
+    class_counts: ClassCounts = {}
     for action, group in zip(actions, groups, strict=True):
-        counts = holdings.setdefault(group, {})
+        counts = class_counts.setdefault(group, {})
         counts[action] = counts.get(action, 0) + 1
-    return holdings
+    return class_counts
 
 
 def fold_split(
-    holdings: ClassCounts, folds: int, fold: int, val: float, seed: int, val_seed: int | str
+    class_counts: ClassCounts, folds: int, fold: int, val: float, seed: int, val_seed: int | str
 ) -> dict[str, str]:
-    """The part of each group where one of the folds is the test, and `val` the share that val takes of the rest."""
-    fold_of = assign_groups(holdings, {number: 1 / folds for number in range(folds)}, f"{seed} folds")
-    rest = {group: held for group, held in holdings.items() if fold_of[group] != fold}
-    return dict.fromkeys(holdings, "test") | assign_groups(rest, {"train": 1 - val, "val": val}, val_seed)
+    """Assign the groups of one of `folds` folds to test, and the others to train and val (fraction `val`)."""
+    folds_by_group = assign_groups(class_counts, {number: 1 / folds for number in range(folds)}, f"{seed} folds")
+    rest = {group: counts for group, counts in class_counts.items() if folds_by_group[group] != fold}
+    return dict.fromkeys(class_counts, "test") | assign_groups(rest, {"train": 1 - val, "val": val}, val_seed)
 
 
-def _ensure_every_class(parts: dict[str, Part], holdings: ClassCounts, shares: Iterable[Part], seed: int | str) -> None:
-    """Give every part a group of each action, in place, where another part can spare one."""
-    for action in sorted({action for held in holdings.values() for action in held}):
-        for part in shares:
-            owners = [group for group in parts if action in holdings[group]]
-            if any(parts[group] == part for group in owners):
+def _ensure_every_class(
+    splits: dict[str, Name], class_counts: ClassCounts, names: Iterable[Name], seed: int | str
+) -> None:
+    """Give every split a group of each action, in place, where another split has one to spare."""
+    for action in sorted({action for counts in class_counts.values() for action in counts}):
+        for split in names:
+            groups = [group for group in splits if action in class_counts[group]]
+            if any(splits[group] == split for group in groups):
                 continue
-            spare = [group for group in owners if _can_move(group, parts, holdings)]
-            if spare:
-                liked = min(spare, key=lambda group: -math.log(_hash_uniform(seed, group, part)))
-                parts[liked] = part
+            movable = [group for group in groups if _can_move(group, splits, class_counts)]
+            if movable:
+                preferred = min(movable, key=lambda group: -math.log(_hash_uniform(seed, group, split)))
+                splits[preferred] = split
 
 
-def _can_move(group: str, parts: Mapping[str, Hashable], holdings: ClassCounts) -> bool:
-    """Whether a group's part has other groups for each of the group's actions."""
-    mates = [other for other in parts if parts[other] == parts[group] and other != group]
-    return all(any(action in holdings[mate] for mate in mates) for action in holdings[group])
+def _can_move(group: str, splits: Mapping[str, Hashable], class_counts: ClassCounts) -> bool:
+    """Whether the split of a group has other groups for each action of the group."""
+    others = [other for other in splits if splits[other] == splits[group] and other != group]
+    return all(any(action in class_counts[other] for other in others) for action in class_counts[group])
 
 
 def _hash_uniform(seed: int | str, *key: object) -> float:

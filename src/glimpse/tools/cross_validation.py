@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from glimpse.core.splits import Split
 from glimpse.core.files import load_array, read_table
-from glimpse.core.workers import side_by_side
+from glimpse.core.parallel import parallel_map
 from glimpse.features.extractor import feature_dims
 from glimpse.features.views import ViewConfig
 from glimpse.inference.confidence import confidence_threshold
@@ -73,7 +73,7 @@ def run_trials(
     each action that the trial knows.
     """
     run = partial(_run, clips=clips, actions=actions, groups=groups, folds=folds, s=s, features=features)
-    with side_by_side(run, trials) as done:
+    with parallel_map(run, trials) as done:
         tables, tenth = [], max(1, len(trials) // 10)
         for table in tqdm(done, "trainings", len(trials), disable=None):
             tables.append(table)

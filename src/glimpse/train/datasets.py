@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,7 +101,7 @@ def make_loader(dataset: Dataset, batch_size: int, workers: int, sampler: Sample
     return DataLoader(dataset, batch_size, sampler=sampler, num_workers=workers, collate_fn=identity)
 
 
-def identity(batch: Batch) -> Batch:
+def identity(batch: Any) -> Any:
     """Collate nothing: the dataset returns whole batches. A function with a name, for worker processes."""
     return batch
 

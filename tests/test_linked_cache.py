@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from clones import ALL, SMALL, Clone
+from dvc_clone import ALL, SMALL, Clone
 
 pytestmark = pytest.mark.torture
 

@@ -10,7 +10,7 @@ import shutil
 
 import psutil
 import pytest
-from clones import ALL, SMALL, Clone
+from dvc_clone import ALL, SMALL, Clone
 
 pytestmark = pytest.mark.slow
 LOCKS = ["data/dvc.lock", "dvc.lock"]

@@ -2,8 +2,25 @@
 
 import ctypes
 import os
+import signal
 import sys
 import time
+from multiprocessing.connection import Connection
+
+import cv2
+
+
+class TwoArguments(Exception):
+    """An exception that can be pickled, but not unpickled."""
+
+    def __init__(self, first, second):
+        super().__init__(first)
+
+
+def send_half_and_die(connection, content):
+    """What a system short of memory does to the process that sends a result."""
+    os.write(connection.fileno(), content[: len(content) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def misbehave(path):
@@ -16,6 +33,13 @@ def misbehave(path):
         time.sleep(1000)
     if "hogs" in path:
         bytearray(10 * 2**30)
+    if "killed" in path:
+        Connection._send = send_half_and_die
+        return bytes(100_000)
+    if "two arguments" in path:
+        raise TwoArguments("two", "arguments")
+    if "returns lambda" in path:
+        return lambda: path
     if "bug" in path:
         raise KeyError(path)
     if "talks" in path:
@@ -31,6 +55,14 @@ def slow_at_first(number):
 
 def pid(_):
     return os.getpid()
+
+
+def blocked_signals(_):
+    return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def opencv_threads(_):
+    return cv2.getNumThreads()
 
 
 def decode_frames(path, candidates, size):

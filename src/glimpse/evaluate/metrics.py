@@ -1,0 +1,143 @@
+"""Metrics of both approaches: predictions, accuracy and recall with intervals, and the tables that hold them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_recall
+
+from glimpse.core.sampling import keyed_rng
+from glimpse.core.splits import Split
+from glimpse.evaluate.curves import calibration_error
+from glimpse.evaluate.intervals import PairedDifference, Score, accuracy_score, paired_difference, recall_score
+from glimpse.features.extractor import versions
+from glimpse.inference.confidence import frames_to_stable
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.model.calibration import apply_temperature
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one approach on the test clips, by the names they have in scores.csv."""
+
+    accuracy: Score
+    recall: Score
+    ece_before: float  # expected calibration error before temperature scaling
+    ece: float
+    temperature: float
+    threshold: float  # confidence below which the answer is "unknown"
+    coverage: float  # share of clips that are answered
+    selective_accuracy: Score | None  # accuracy of those; None if there are none
+
+
+def load_recognizer(path: Path | str, class_names: list[str]) -> TorchRecognizer:
+    """Load a model; exits if it has other classes, and prints a line if other versions of libraries trained it."""
+    recognizer = TorchRecognizer(path)
+    if recognizer.class_names != class_names:
+        raise SystemExit(f"{path}: trained on other actions ({', '.join(recognizer.class_names)}): run `dvc repro`")
+    installed = versions()
+    changed = [
+        f"{name} {version}" for name, version in recognizer.config.versions.items() if installed[name] != version
+    ]
+    if changed:
+        print(f"evaluate: {path} was made with {', '.join(changed)}: scores may differ in the last digits")
+    return recognizer
+
+
+def accuracy_and_recall(probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Accuracy and macro recall of probabilities (clips, classes) against class indices (clips,)."""
+    inputs = torch.from_numpy(probs), torch.from_numpy(labels), probs.shape[1]
+    return {
+        "accuracy": multiclass_accuracy(*inputs, average="micro").item(),
+        "recall": multiclass_recall(*inputs, average="macro").item(),
+    }
+
+
+def evaluate_model(recognizer: TorchRecognizer, probs: np.ndarray, test: Split, max_error: float) -> Scores:
+    """Scores of one approach, from its final probabilities (clips, classes) for the test clips."""
+    groups, temperature, threshold = (
+        np.array(test.groups),
+        recognizer.config.temperature,
+        recognizer.threshold(max_error),
+    )
+    correct, answered = probs.argmax(1) == test.labels, probs.max(1) >= threshold
+    return Scores(
+        accuracy=accuracy_score(correct, groups),
+        recall=recall_score(correct, test.labels, groups),
+        ece_before=calibration_error(apply_temperature(probs, 1 / temperature), test.labels),
+        ece=calibration_error(probs, test.labels),
+        temperature=temperature,
+        threshold=threshold,
+        coverage=float(answered.mean()),
+        selective_accuracy=accuracy_score(correct[answered], groups[answered]) if answered.any() else None,
+    )
+
+
+def compare(first: np.ndarray, second: np.ndarray, test: Split) -> dict[str, PairedDifference]:
+    """Paired difference in accuracy and in recall, second minus first, from correctness (clips,)."""
+    return {
+        "accuracy": paired_difference(first, second, test.groups),
+        "recall": paired_difference(first, second, test.groups, test.labels),
+    }
+
+
+def scores_table(scores: dict[str, Scores], differences: dict[str, PairedDifference]) -> pd.DataFrame:
+    """scores.csv: approach, measure, value, low, high, n, groups, note; `differences` of all10 and first5 by measure."""
+    rows: list[dict] = []
+    for approach, by_measure in scores.items():
+        n, groups = by_measure.accuracy.n, by_measure.accuracy.groups
+        for measure, score in vars(by_measure).items():
+            row = {"approach": approach, "measure": measure}
+            if isinstance(score, Score):
+                rows.append(row | score.row())
+            elif score is not None:
+                rows.append(row | {"value": score, "n": n, "groups": groups, "note": ""})
+    for measure, difference in differences.items():
+        note = f"p {difference.p:.4f}: {difference.describe('first5', 'all10')}"
+        rows.append({"approach": "all10 - first5", "measure": measure} | difference.row() | {"note": note})
+    return pd.DataFrame(rows, columns=["approach", "measure", "value", "low", "high", "n", "groups", "note"])
+
+
+def predictions_table(probs: np.ndarray, split: Split, class_names: list[str]) -> pd.DataFrame:
+    """predictions-<approach>.csv, from probabilities (clips, frames, classes); p(action) is after the last frame."""
+    final = probs[:, -1]
+    table = pd.DataFrame({"clip": split.clips, "group": split.groups})
+    table["action"] = [class_names[label] for label in split.labels]
+    table["predicted"] = [class_names[label] for label in final.argmax(1)]
+    table["frames_to_stable"] = [frames_to_stable(clip_probs) for clip_probs in probs]
+    return pd.concat([table, pd.DataFrame(final, columns=[f"p({name})" for name in class_names])], axis=1)
+
+
+def recall_table(correct: dict[str, np.ndarray], split: Split, class_names: list[str]) -> pd.DataFrame:
+    """recall.csv: number of clips and recall with interval of each action. correct: {approach: bool (clips,)}."""
+    rows = []
+    for label, action in enumerate(class_names):
+        mask = split.labels == label
+        scores = {name: accuracy_score(values[mask], np.array(split.groups)[mask]) for name, values in correct.items()}
+        row = {"action": action, "clips": int(mask.sum())} | {name: score.value for name, score in scores.items()}
+        for name, score in scores.items():
+            row |= {f"{name}_low": score.low, f"{name}_high": score.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def subsets_table(
+    probs: dict[str, dict[str, np.ndarray]], splits: dict[str, Split], num_subsets: int, seed: int
+) -> pd.DataFrame:
+    """subsets.csv, the original study's protocol: scores on random halves of the train and val clips.
+
+    probs: {approach: {split: (clips, frames, classes)}}.
+    """
+    labels = np.concatenate([splits["train"].labels, splits["val"].labels])
+    final = {name: np.concatenate([values["train"][:, -1], values["val"][:, -1]]) for name, values in probs.items()}
+    rows = []
+    for subset in range(1, num_subsets + 1):
+        chosen = np.sort(keyed_rng(seed, "subset", subset).permutation(len(labels))[: max(1, len(labels) // 2)])
+        row: dict[str, float] = {"subset": subset, "seen_clips": len(chosen)}
+        for name, values in final.items():
+            scores = accuracy_and_recall(values[chosen], labels[chosen])
+            row |= {f"{name}_{measure}": score for measure, score in scores.items()}
+        rows.append(row)
+    return pd.DataFrame(rows)

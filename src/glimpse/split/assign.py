@@ -1,0 +1,117 @@
+"""Assigns every clip to train, val or test, from groups, shares, folds or official lists, and checks the result."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from glimpse.core.files import read_table
+from glimpse.core.settings import SplitSettings
+from glimpse.core.splits import SPLITS
+from glimpse.split.groups import MIN_GROUPS
+from glimpse.split.stratified import assign_groups, class_counts_by_group, fold_split
+
+
+def read_duplicate_pairs(path: Path | str, clips: Iterable[str]) -> list[tuple[str, str]]:
+    """Read the pairs of near duplicates of data/duplicates.csv. Exits with one line if one is not among `clips`."""
+    table, usable = read_table(path, ["clip_a", "clip_b"]), set(clips)
+    pairs = list(zip(table["clip_a"], table["clip_b"], strict=True))
+    for clip in (clip for pair in pairs for clip in pair if clip not in usable):
+        raise SystemExit(f"{path}: {clip} is not among the usable clips: run `dvc repro duplicates`")
+    return pairs
+
+
+def read_official_lists(folder: Path | str, number: int) -> dict[str, str]:
+    """Read the official train and test list of a split: {clip: "train" | "test"}; empty if there are no lists."""
+    if not list(Path(folder).glob("trainlist*.txt")):
+        others = [path.name for path in sorted(Path(folder).glob("[!.]*")) if path.name != "README.md"]
+        if others:
+            files = f"no trainlist{number:02d}.txt and testlist{number:02d}.txt"
+            raise SystemExit(f"split.official_lists: {folder} contains {others[0]}, but {files}")
+        return {}
+    official: dict[str, str] = {}
+    for split in ("train", "test"):
+        path = Path(folder, f"{split}list{number:02d}.txt")
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except OSError as error:
+            needed = f"split.official_split {number} needs a train and a test list"
+            raise SystemExit(f"{path}: {error.strerror}: {needed}") from None
+        for line in filter(None, map(str.strip, lines)):
+            start, _, end = line.rpartition(" ")
+            clip = start if start and end.isdigit() else line  # train lists give the number of the action, too
+            if official.setdefault(clip, split) != split:
+                raise SystemExit(f"{path}: {clip} is in the train list, too")
+    return official
+
+
+def assign_splits(table: pd.DataFrame, settings: SplitSettings, official: dict[str, str], seed: int) -> pd.Series:
+    """The split of each clip of `table` (columns clip, action, group); "" for clips in no official list.
+
+    With official lists {clip: split}, test is their test list, and val is taken from their train list; else test is
+    one fold or a share of the clips. Groups are never divided, except by official lists.
+    """
+    if official:
+        splits = table["clip"].map(lambda clip: official.get(clip, ""))
+        train = table[splits == "train"]
+        if len(train):
+            splits.update(_assign_shares(train, {"train": 1 - settings.val, "val": settings.val}, seed))
+        return splits
+    if settings.folds:
+        class_counts = class_counts_by_group(table["action"], table["group"])
+        groups = fold_split(class_counts, settings.folds, settings.fold, settings.val, seed, seed)
+        return table["group"].map(groups)
+    train_share = 1 - settings.test - settings.val
+    return _assign_shares(table, {"train": train_share, "val": settings.val, "test": settings.test}, seed)
+
+
+def _assign_shares(table: pd.DataFrame, shares: dict[str, float], seed: int) -> pd.Series:
+    class_counts = class_counts_by_group(table["action"], table["group"])
+    return table["group"].map(assign_groups(class_counts, shares, seed))
+
+
+def advice(group_by: str, manual: dict[str, str], official: dict[str, str]) -> tuple[str, str]:
+    """What to set against near duplicates, and against clips related by name; "" with official lists."""
+    if official:
+        return "", ""
+    groups = "the groups in data/groups.csv" if manual or group_by == "auto" else "split.group_by to auto"
+    return "split.near_duplicates to merge", groups
+
+
+def describe_counts(table: pd.DataFrame) -> str:
+    """Number of clips, and of groups in brackets, per action and split, as text."""
+    counts = table.groupby(["action", "split"]).agg(clips=("clip", "size"), groups=("group", "nunique"))
+    cells = counts.apply(lambda row: f"{row.clips} ({row.groups})", axis=1).unstack(fill_value="-")
+    return cells.reindex(columns=SPLITS, fill_value="-").to_string()
+
+
+def check_splits(table: pd.DataFrame, original_groups: pd.Series) -> None:
+    """Exit with one line if an action has too few groups, or is missing in a split.
+
+    original_groups: the group of each row before merging; the line says so if merging may be the cause.
+    """
+    merged = ""
+    if table["group"].nunique() < original_groups.nunique():
+        merged = (
+            f". Groups with near duplicates were merged ({original_groups.nunique()} became "
+            f"{table['group'].nunique()}): see data/leaks.csv; if its pairs are no copies, set split.near_duplicates "
+            "to report"
+        )
+    groups, before = (column.groupby(table["action"]).nunique() for column in (table["group"], original_groups))
+    few = groups[groups < MIN_GROUPS]
+    if len(few):
+        actions = ", ".join(f"{action} ({count})" for action, count in few.items())
+        raise SystemExit(
+            f"split: fewer than {MIN_GROUPS} groups in {actions}: a group stands for one person or source and is never "
+            "divided, so train, val and test need one each. Add clips of others, or set split.group_by"
+            f"{merged if before[few.index].max() >= MIN_GROUPS else ''}"
+        )
+    actions_by_split = table.groupby("split")["action"].unique()
+    lacking = [
+        f"{split} lacks {', '.join(missing)}"
+        for split in SPLITS
+        if (missing := sorted(set(table["action"]) - set(actions_by_split.get(split, []))))
+    ]
+    if lacking:
+        remedy = "add clips of other groups, or change split.test, val or folds"
+        raise SystemExit(f"split: {'; '.join(lacking)}: {remedy}{merged}")
