@@ -72,7 +72,8 @@ def libyaml():
 class StubPipeline:
     """A DVC project in `folder` with the stages, dependencies, parameters and outputs of this repository's dvc.yaml.
 
-    `params`: its settings by their full names. `run()` is `dvc repro` in this process; `folder` must be the current one.
+    `params`: its settings by their full names. `run()` is `dvc repro` in this process, whose current
+    folder must be `folder`.
     """
 
     def __init__(self, folder, params, files=("dvc.yaml", "data/dvc.yaml")):
@@ -113,7 +114,7 @@ class StubPipeline:
         return re.sub(r"\$\{([\w.]+)\}", lambda match: self.params[match[1]], dependency)
 
     def run(self):
-        """The stages whose command DVC ran, in order; those whose outputs it took from its run cache are not among them."""
+        """The stages whose command DVC ran, in order, without those whose outputs it took from its run cache."""
         log = self.folder / "ran.txt"
         log.unlink(missing_ok=True)
         with warnings.catch_warnings(action="ignore"), libyaml(), Repo(os.curdir) as repo:  # DVC's libraries warn

@@ -1,4 +1,4 @@
-"""Every setting, through real DVC with its run cache on: a changed value re-runs the stages that read it, and no others.
+"""Every setting, through real DVC with its run cache on: a changed value re-runs the stages that read it, no others.
 
 Slow: run by `make test-slow`.
 """
