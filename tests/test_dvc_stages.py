@@ -89,11 +89,11 @@ def test_a_comment_in_a_folder_reruns_the_stages_that_use_it_and_stops_where_out
 
 
 def test_an_evaluation_that_writes_something_else_reruns_the_report(clone):
-    summary = clone.folder / "src/evaluate.py"
-    text = summary.read_text()
-    changed = text.replace('"\\n".join(', '"\\n".join(["Changed"] + ', 1)
+    script = clone.folder / "src/evaluate.py"
+    text = script.read_text()
+    changed = text.replace('.write("\\n".join(lines)', '.write("\\n".join(["Changed", *lines])')  # metrics/summary.txt
     assert changed != text
-    summary.write_text(changed)
+    script.write_text(changed)
     assert clone.ran(clone.run("dvc", "repro")) == ["evaluate", "report"]
     clone.run("git", "restore", ".")
     assert clone.ran(clone.run("dvc", "repro")) == []
