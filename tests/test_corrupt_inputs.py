@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import picture
+import predict
 import pytest
 import torch
 
 import features
-import picture
-import predict
 from glimpse.core import files
 from glimpse.core import frame_store as store
 from glimpse.frames import decode_all

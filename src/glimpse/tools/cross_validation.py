@@ -22,8 +22,7 @@ from scipy.special import softmax
 from tqdm import tqdm
 
 from glimpse.core import sampling
-from glimpse.core.cache import cache_key, cache_read, cache_write, source_hash
-from glimpse.core.files import load_array, read_table
+from glimpse.core.files import cache_key, cache_read, cache_write, load_array, read_table, source_hash
 from glimpse.core.parallel import parallel_map
 from glimpse.core.settings import Settings
 from glimpse.core.splits import Split
