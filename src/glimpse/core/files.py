@@ -1,4 +1,4 @@
-"""Files: atomic writing, CSV tables, NumPy arrays, and cache entries below `.cache/`; errors name the file in one line."""
+"""Files: atomic writing, CSV tables, NumPy arrays, cache entries below `.cache/`; every error is one line."""
 
 import ast
 import contextlib
