@@ -1,97 +1,104 @@
-"""Alarms: each goes off on what it is for, and none on a sound split and model."""
+"""Checks: each gives a warning for what it is for, and none for a sound split and model."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from glimpse.core.splits import Split
-from glimpse.evaluate import checks as alarms
+from glimpse.evaluate import checks
 from glimpse.evaluate.intervals import accuracy_score
 
-NAMES = ["jump", "run", "wave"]
+CLASS_NAMES = ["jump", "run", "wave"]
 
 
-def names_of(rows):
-    return [row["alarm"] for row in rows]
+def check_names(rows):
+    return [row["check"] for row in rows]
 
 
-def score(right, clips):
-    return accuracy_score(np.arange(clips) < right, np.arange(clips))
+def accuracy(correct, clips):
+    return accuracy_score(np.arange(clips) < correct, np.arange(clips))
 
 
-def part(clips, first=0):
-    """A part of as many clips of each action, each a group of its own, in the rows of clips.csv from `first` on."""
+def make_split(clips, first=0):
+    """A split with equally many clips of each action, each a group of its own, in rows of clips.csv from `first` on."""
     rows = np.arange(first, first + clips)
     return Split([f"clip {row}" for row in rows], [f"group {row}" for row in rows], rows, rows % 3)
 
 
 def test_few_clips_and_few_groups():
-    assert names_of(alarms.check_sample_size(["a"] * 29)) == ["few clips", "few groups"]
-    assert names_of(alarms.check_sample_size(list("abcde") * 10)) == ["few groups"]
-    assert alarms.check_sample_size(list("abcdef") * 5) == []
+    assert check_names(checks.check_sample_size(["a"] * 29)) == ["few clips", "few groups"]
+    assert check_names(checks.check_sample_size(list("abcde") * 10)) == ["few groups"]
+    assert checks.check_sample_size(list("abcdef") * 5) == []
 
 
-def test_unequal_actions():
-    (row,) = alarms.check_imbalance(np.repeat([0, 1, 2], [40, 10, 20]), NAMES)
-    assert row["figure"] == 4 and "40 clips of jump and 10 of run" in row["sentence"]
-    assert alarms.check_imbalance(np.repeat([0, 1, 2], [30, 10, 20]), NAMES) == []
+def test_leaked_test_clips():
+    (row,) = checks.check_leakage({"a", "b"}, 40)
+    assert row["value"] == 0.05 and row["message"].startswith("2 of 40 test clips look like, or are named like, clips")
+    assert checks.check_leakage(set(), 40) == []
 
 
-def test_answers_that_are_all_the_same():
-    true = np.repeat([0, 1, 2], 10)
-    rows = alarms.check_collapse("all10", np.where(np.arange(30) < 4, 1, 0), true, NAMES)
-    assert names_of(rows) == ["collapse", "never predicted"]
-    assert "answers jump to 26 of 30 clips" in rows[0]["sentence"] and rows[1]["sentence"].endswith("wave")
-    assert alarms.check_collapse("all10", true, true, NAMES) == []
-    mostly = np.repeat([0, 1, 2], [90, 5, 5])
-    assert alarms.check_collapse("all10", mostly, mostly, NAMES) == []  # the clips are so
+def test_class_imbalance():
+    (row,) = checks.check_imbalance(np.repeat([0, 1, 2], [40, 10, 20]), CLASS_NAMES)
+    assert row["value"] == 4 and "40 clips of jump and 10 of run" in row["message"]
+    assert checks.check_imbalance(np.repeat([0, 1, 2], [30, 10, 20]), CLASS_NAMES) == []
 
 
-def test_an_action_of_few_clips_may_be_missed_by_bad_luck():
-    true = np.repeat([0, 1, 2], [10, 10, 4])
-    assert alarms.check_collapse("all10", np.where(true == 2, 0, true), true, NAMES) == []
+def test_predictions_that_are_all_the_same():
+    labels = np.repeat([0, 1, 2], 10)
+    rows = checks.check_collapse("all10", np.where(np.arange(30) < 4, 1, 0), labels, CLASS_NAMES)
+    assert check_names(rows) == ["collapse", "never predicted"]
+    assert "predicts jump for 26 of 30 clips" in rows[0]["message"] and rows[1]["message"].endswith("wave")
+    assert checks.check_collapse("all10", labels, labels, CLASS_NAMES) == []
+    skewed = np.repeat([0, 1, 2], [90, 5, 5])
+    assert checks.check_collapse("all10", skewed, skewed, CLASS_NAMES) == []  # most clips are of that action
 
 
-def test_learnt_by_heart_and_chosen_by_luck():
-    high, low = score(98, 100), score(60, 100)
-    assert names_of(alarms.check_overfitting("first5", high, low, low)) == ["train far above val"]
-    assert names_of(alarms.check_overfitting("first5", high, high, low)) == ["val far above test"]
-    assert alarms.check_overfitting("first5", high, score(90, 100), score(85, 100)) == []
-    assert (
-        alarms.check_overfitting("first5", high, score(9, 10), score(7, 10)) == []
-    )  # so few clips can differ by chance
+def test_an_action_of_few_clips_may_be_missed_by_chance():
+    labels = np.repeat([0, 1, 2], [10, 10, 4])
+    assert checks.check_collapse("all10", np.where(labels == 2, 0, labels), labels, CLASS_NAMES) == []
 
 
-def told_by(measure):
-    return alarms.check_metadata_leakage({"seconds": measure}, part(60), part(45, first=60), NAMES)
+def test_overfitting_to_train_and_selection_on_val():
+    high, low = accuracy(98, 100), accuracy(60, 100)
+    assert check_names(checks.check_overfitting("first5", high, low, low)) == ["train far above val"]
+    assert check_names(checks.check_overfitting("first5", high, high, low)) == ["val far above test"]
+    assert checks.check_overfitting("first5", high, accuracy(90, 100), accuracy(85, 100)) == []
+    assert checks.check_overfitting("first5", high, accuracy(9, 10), accuracy(7, 10)) == []  # chance, with so few clips
 
 
-def test_a_length_that_tells_the_action():
+def check_property(values):
+    return checks.check_metadata_leakage({"seconds": values}, make_split(60), make_split(45, first=60), CLASS_NAMES)
+
+
+def test_a_clip_length_that_predicts_the_action():
     rng = np.random.default_rng(0)
-    (row,) = told_by(np.arange(105) % 3 * 2 + rng.random(105))
-    assert row["figure"] == 1 and "seconds alone tells its action for 100%" in row["sentence"]
-    assert told_by(rng.random(105)) == []
-    assert told_by(np.full(105, 24.0)) == []  # equally near clips all vote
-    assert told_by(np.where(np.arange(105) == 3, np.nan, np.arange(105) % 3)) == []  # unknown somewhere
+    (row,) = check_property(np.arange(105) % 3 * 2 + rng.random(105))
+    assert row["value"] == 1 and "seconds alone predicts the action of 100% of the test clips" in row["message"]
+    assert check_property(rng.random(105)) == []
+    assert check_property(np.full(105, 24.0)) == []  # all clips are equally near, and all vote
+    assert check_property(np.where(np.arange(105) == 3, np.nan, np.arange(105) % 3)) == []  # unknown for one clip
 
 
-def test_a_clips_own_group_has_no_vote():
-    """A length that tells the source video alone, where every source shows one action, tells nothing of others."""
-    held, asked = part(30), part(30, first=30)
-    asked.groups = held.groups
-    measure = np.random.default_rng(0).permutation(30).astype(float)
-    assert alarms.check_metadata_leakage({"seconds": np.tile(measure, 2)}, held, asked, NAMES) == []
-    held.groups = [f"other {group}" for group in held.groups]
-    shares = alarms.knn_votes(measure, held.labels, np.array(held.groups), measure, np.array(asked.groups), 3)
-    assert shares[np.arange(30), held.labels].min() >= 1 / alarms.NEIGHBOURS - 1e-9  # itself has one, were it another's
-    alone = alarms.knn_votes(measure[:1], held.labels[:1], np.array(["a"]), measure[:1], np.array(["a"]), 3)
-    assert alone.tolist() == [[0, 0, 0]]
+def test_clips_of_the_same_group_have_no_vote():
+    """A length that identifies the source video, each of one action, predicts nothing for other videos."""
+    train, test = make_split(30), make_split(30, first=30)
+    test.groups = train.groups
+    lengths = np.tile(np.random.default_rng(0).permutation(30).astype(float), 2)
+    assert checks.check_metadata_leakage({"seconds": lengths}, train, test, CLASS_NAMES) == []
+    train.groups = [f"other {group}" for group in train.groups]
+    votes = checks.knn_votes(lengths, train, test, 3)  # now the train clip of the same length votes
+    assert votes[np.arange(30), test.labels].min() >= 1 / checks.NEIGHBOURS - 1e-9
+    only_train, only_test = (
+        Split(["a"], ["x"], np.array([0]), np.array([0])),
+        Split(["b"], ["x"], *np.array([[1], [0]])),
+    )
+    assert checks.knn_votes(np.array([1.0, 1.0]), only_train, only_test, 3).tolist() == [[0, 0, 0]]
 
 
 @pytest.mark.parametrize("approach", ["first5", "all10"])
-def test_the_demo_is_sound(trained, approach):
-    """Its small test part is named; nothing of how its clips are made tells the action."""
-    table = pd.read_csv(trained / "metrics/alarms.csv", keep_default_na=False)
-    assert list(table) == ["alarm", "approach", "figure", "sentence"]
-    assert set(table["alarm"][table["approach"] == ""]) == {"few clips", "few groups"}
-    assert "collapse" not in set(table["alarm"][table["approach"] == approach])
+def test_the_demo_has_no_warning_but_its_size(trained, approach):
+    """Nothing about how the demo's clips are made predicts the action."""
+    table = pd.read_csv(trained / "metrics/tables/warnings.csv", keep_default_na=False)
+    assert list(table) == ["check", "approach", "value", "message"]
+    assert set(table["check"][table["approach"] == ""]) == {"few clips", "few groups"}
+    assert "collapse" not in set(table["check"][table["approach"] == approach])

@@ -6,10 +6,15 @@ import sys
 
 import pandas as pd
 import pytest
+<<<<<<< HEAD
 from conftest import run_tool
 from scipy import stats
 
 from glimpse.tools import compare
+=======
+import summarise
+from scipy import stats
+>>>>>>> main
 
 
 def state(accuracy, n=40, **changes):

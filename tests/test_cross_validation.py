@@ -36,7 +36,9 @@ def project(tmp_path, monkeypatch):
     table = pd.DataFrame({"clip": data.clips, "action": data.actions, "group": data.groups, "split": "train"})
     table.to_csv(tmp_path / "data/split.csv", index=False)
     labels = np.array(["abc".index(action) for action in data.actions])
-    features = rng.normal(size=(len(labels), 1, 8, 1280)) + np.repeat(np.eye(3, 4), 320, axis=1)[labels][:, None, None, :]
+    features = (
+        rng.normal(size=(len(labels), 1, 8, 1280)) + np.repeat(np.eye(3, 4), 320, axis=1)[labels][:, None, None, :]
+    )
     np.save(tmp_path / "data/features.npy", features.astype(np.float16))
     write_params(tmp_path, candidates=8, frames=4, **{
         "first5.num_frames": 2, "features.rgb_diff": False, "features.flow": False, "features.augmented_views": 0,
@@ -69,9 +71,7 @@ def test_no_group_is_in_two_splits_of_a_trial(share, fold):
     data, trial = folded_clips(), replace(BASE, seed=1, fold=fold)
     splits = data.split(replace(trial, train_share=share))
     groups = {name: {data.groups[row] for row in rows} for name, rows in splits.items()}
-    assert not (
-        groups["train"] & groups["val"] or groups["train"] & groups["test"] or groups["val"] & groups["test"]
-    )
+    assert not (groups["train"] & groups["val"] or groups["train"] & groups["test"] or groups["val"] & groups["test"])
     assert all({data.actions[row] for row in rows} == set("abc") for rows in splits.values())
     all_groups = data.split(trial)
     assert set(splits["train"]) <= set(all_groups["train"])

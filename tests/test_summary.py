@@ -1,110 +1,138 @@
-"""The summary and the table of scores say what the other tables say, and nothing against what is known."""
+"""The summary and the table of scores agree with the other tables, and with what is known about the demo."""
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from glimpse.evaluate.intervals import accuracy_score, paired_difference
-from glimpse.evaluate.summary import baseline_lines, calibration_lines, summary
+from glimpse.evaluate.metrics import Scores
+from glimpse.evaluate.summary import Evaluation, baseline_lines, summary, threshold_lines
 
-TABLES = ["scores", "controls", "early", "alarms", "predictions-first5", "predictions-all10"]
+TABLES = ["scores", "baselines", "accuracy_by_frames", "warnings", "predictions-first5", "predictions-all10"]
+BASELINES = ("chance", "majority", "middle_frame", "shuffled_frames", "evenly_spaced_frames")
 
 
 @pytest.fixture
-def told(trained):
-    tables = {name: pd.read_csv(trained / f"metrics/{name}.csv", keep_default_na=False) for name in TABLES}
-    return (trained / "metrics/summary.txt").read_text(), tables
+def text(trained):
+    return (trained / "metrics/summary.txt").read_text()
 
 
-def test_the_scores_are_those_of_the_predictions(trained, told):
-    scores = told[1]["scores"].set_index(["approach", "measure"])
+@pytest.fixture
+def tables(trained):
+    return {name: pd.read_csv(trained / f"metrics/tables/{name}.csv", keep_default_na=False) for name in TABLES}
+
+
+def test_the_scores_are_those_of_the_predictions(trained, tables):
+    scores = tables["scores"].set_index(["approach", "measure"])
     metrics = json.loads((trained / "metrics/test.json").read_text())
     for approach in ("first5", "all10"):
-        held = told[1][f"predictions-{approach}"]
-        right = (held["action"] == held["predicted"]).to_numpy()
-        expected = accuracy_score(right, held["group"].to_numpy())
+        predictions = tables[f"predictions-{approach}"]
+        correct = (predictions["action"] == predictions["predicted"]).to_numpy()
+        expected = accuracy_score(correct, predictions["group"].to_numpy())
         row = scores.loc[approach, "accuracy"]
         assert float(row["value"]) == metrics[approach]["accuracy"] == pytest.approx(expected.value)
         assert (float(row["low"]), float(row["high"])) == pytest.approx((expected.low, expected.high), abs=1e-4)
         assert float(scores.loc[approach, "recall"]["value"]) == pytest.approx(metrics[approach]["recall"], abs=1e-4)
-        answered = held.filter(like="p(").max(axis=1) >= float(scores.loc[approach, "threshold"]["value"])
-        assert float(scores.loc[approach, "answered"]["value"]) == pytest.approx(answered.mean(), abs=1e-4)
+        answered = predictions.filter(like="p(").max(axis=1) >= float(scores.loc[approach, "threshold"]["value"])
+        assert float(scores.loc[approach, "coverage"]["value"]) == pytest.approx(answered.mean(), abs=1e-4)
         if answered.any():
-            kept = scores.loc[approach, "answered_accuracy"]
-            assert float(kept["value"]) == pytest.approx(right[answered].mean(), abs=1e-4)
-            assert kept["n"] == answered.sum()
+            selective = scores.loc[approach, "selective_accuracy"]
+            assert float(selective["value"]) == pytest.approx(correct[answered].mean(), abs=1e-4)
+            assert selective["n"] == answered.sum()
         assert {"ece_before", "ece", "temperature"} <= set(scores.loc[approach].index)
 
 
-def test_the_summary_agrees_with_the_tables(told):
-    text, tables = told
+def test_the_summary_agrees_with_the_tables(text, tables):
     scores = tables["scores"].set_index(["approach", "measure"])
     for approach in ("first5", "all10"):
         accuracy, recall = (scores.loc[approach, name].iloc[:3].astype(float) for name in ("accuracy", "recall"))
-        words = [f"{value:.3f}" for row in (accuracy, recall) for value in row]
         (line,) = re.findall(rf"^ *{approach}: accuracy .*$", text, re.MULTILINE)
-        assert [float(word) for word in re.findall(r"\d\.\d{3}", line)[:6]] == pytest.approx(
-            [float(word) for word in words], abs=1.01e-3
-        )
+        numbers = [float(number) for number in re.findall(r"\d\.\d{3}", line)[:6]]
+        assert numbers == pytest.approx([*accuracy, *recall], abs=1.01e-3)
     for measure in ("accuracy", "recall"):
         note = scores.loc["all10 - first5", measure]["note"]
-        assert note.startswith("p ") and f"in {measure}, {note.partition(': ')[2]}" in text
-    for control in tables["controls"].itertuples():
-        assert f"{float(control.accuracy):.3f}" in text
-    for sentence in tables["alarms"]["sentence"]:
-        assert f"ALARM: {sentence}" in text
+        assert note.startswith("p ") and f"{measure}: {note.partition(': ')[2]}" in text
+    for accuracy in tables["baselines"]["accuracy"]:
+        assert f"{float(accuracy):.3f}" in text
+    for message in tables["warnings"]["message"]:
+        assert f"WARNING: {message}" in text
     assert 12 <= len(text.splitlines()) <= 22
 
 
-def test_the_verdict_does_not_contradict_what_the_demo_allows(told):
-    """all10 can reach 1.0 there, first5 only 0.8: a verdict may be open, with few clips, but never for first5."""
-    assert "first5 is better than all10" not in told[0]
-    gain = told[1]["scores"].set_index(["approach", "measure"]).loc["all10 - first5", "accuracy"]
-    assert float(gain["value"]) > 0 and float(gain["low"]) <= 0.2 <= float(gain["high"])
+def test_the_result_does_not_contradict_the_limits_of_the_demo(text, tables):
+    """all10 can reach accuracy 1.0 there, first5 only 0.8: first5 can't be the better one."""
+    assert "first5 is better than all10" not in text
+    difference = tables["scores"].set_index(["approach", "measure"]).loc["all10 - first5", "accuracy"]
+    assert float(difference["value"]) > 0 and float(difference["low"]) <= 0.2 <= float(difference["high"])
 
 
-def test_the_summary_holds_no_path_and_no_time(trained, told):
-    assert str(trained) not in told[0] and not re.search(r"\d\d:\d\d|models/|data/", told[0])
+def test_the_summary_has_no_path_and_no_time(trained, text):
+    assert str(trained) not in text and not re.search(r"\d\d:\d\d|models/|data/", text)
 
 
-def made_up(same):
-    """What `summary` takes, of 60 clips in 12 groups; `same`: both approaches read the same frames."""
-    groups, count = np.arange(60) % 12, 60
-    right = {"first5": np.arange(count) < 30, "all10": np.arange(count) < 55}
-    figures = {"ece": 0.1, "ece_before": 0.2, "temperature": 1.5, "threshold": np.inf, "answered": 0.0}
-    found = {a: {"accuracy": accuracy_score(r, groups), "recall": accuracy_score(r, groups)} | figures
-             for a, r in right.items()}  # fmt: skip
-    gain = paired_difference(right["first5"], right["all10"], groups)
-    curve = pd.DataFrame({"frames": [1, 2], "all10": [0.5, 0.9], "seen": [0.2, 0.9]})
-    table = pd.DataFrame([(name, 0.5, 0.4, 0.6) for name in ("chance", "majority", "middle", "shuffled", "spread")])
-    table.columns = ["control", "accuracy", "low", "high"]
-    used = [2, 2] if same else [1, 2]
-    return found, {"accuracy": gain}, {"first5": 0.9, "all10": 0.95}, used, curve, table, gain, 0.1, []
+@pytest.fixture
+def results():
+    """Made-up results on 60 clips in 12 groups."""
+    groups, clips = np.arange(60) % 12, 60
+    correct = {"first5": np.arange(clips) < 30, "all10": np.arange(clips) < 55}
+    scores = {
+        name: Scores(accuracy_score(values, groups), accuracy_score(values, groups), ece_before=0.2, ece=0.1,
+                     temperature=1.5, threshold=np.inf, coverage=0.0, selective_accuracy=None)
+        for name, values in correct.items()
+    }  # fmt: skip
+    difference = paired_difference(correct["first5"], correct["all10"], groups)
+    return Evaluation(
+        scores=scores,
+        num_frames={"first5": 1, "all10": 2},
+        seen_accuracy={"first5": 0.9, "all10": 0.95},
+        differences={"accuracy": difference},
+        accuracy_by_frames=pd.DataFrame({"frames": [1, 2], "all10": [0.5, 0.9], "observation_ratio": [0.2, 0.9]}),
+        baselines=pd.DataFrame({"baseline": BASELINES, "accuracy": 0.5, "low": 0.4, "high": 0.6}),
+        order_effect=difference,
+        max_error=0.1,
+        warnings=[],
+    )
 
 
-def test_the_same_frames_and_no_alarm_are_said():
-    lines = summary(*made_up(same=True))
-    assert any("read the same 2 frames" in line for line in lines) and lines[-1] == "no alarm"
-    lines = summary(*made_up(same=False))
-    assert not any("read the same" in line for line in lines)
-    assert any("after 1 frames (20 % of a clip seen): accuracy 0.500, after 2 (90 %): 0.900" in line for line in lines)
+def test_approaches_that_read_the_same_frames_are_not_compared(results):
+    lines = summary(results)
+    assert not any("read the same" in line for line in lines) and any(line.startswith("accuracy: ") for line in lines)
+    curve = "all10 after 1 frames (observation ratio 20 %): accuracy 0.500; after 2 (90 %): 0.900"
+    assert curve in lines
+    lines = summary(replace(results, num_frames={"first5": 2, "all10": 2}))
+    assert any("read the same 2 frames" in line for line in lines) and curve not in lines
+    assert not any(line.startswith("accuracy: ") for line in lines)
 
 
-def test_whether_order_counts_is_said_only_if_the_clips_show_it():
-    *_, table, gain, _, _ = made_up(same=False)
-    assert "so it uses the order" in list(baseline_lines(table, 5, gain))[-1]
-    right = np.arange(60) < 30
-    assert "not seen to use" in list(baseline_lines(table, 5, paired_difference(right, right, np.arange(60))))[-1]
+def test_warnings_come_last_or_their_absence_is_stated(results):
+    assert summary(results)[-1] == "no warning"
+    assert summary(replace(results, warnings=["a", "b"]))[-2:] == ["WARNING: a", "WARNING: b"]
+
+
+def test_the_order_of_frames_matters_only_if_the_effect_is_significant(results):
+    assert (
+        "the order of the frames matters to all10: +"
+        in list(baseline_lines(results.baselines, 5, results.order_effect))[-1]
+    )
+    correct = np.arange(60) < 30
+    no_effect = paired_difference(correct, correct, np.arange(60))
+    assert "no significant effect of the order" in list(baseline_lines(results.baselines, 5, no_effect))[-1]
 
 
 @pytest.mark.parametrize(
-    ("least", "answered", "words"),
-    [(np.inf, 0.0, "to every clip: val shows"), (0.9, 0.0, "every test clip"), (0.9, 0.5, "answers 50 % of the clips")],
+    ("threshold", "coverage", "text"),
+    [
+        (np.inf, 0.0, 'every clip is "unknown": no confidence threshold is sufficient on val'),
+        (0.9, 0.0, "below confidence 0.900, which is every test clip"),
+        (0.9, 0.5, "below confidence 0.900: coverage 50 %, accuracy of the answered clips 92 %"),
+    ],
 )
-def test_what_is_answered_is_said(least, answered, words):
-    found = made_up(same=False)[0]["all10"] | {"threshold": least, "answered": answered}
-    found["answered_accuracy"] = found["accuracy"]
-    assert words in list(calibration_lines({"all10": found}, 0.1))[-1]
+def test_the_threshold_comes_with_its_coverage(results, threshold, coverage, text):
+    scores = results.scores["all10"]
+    selective = scores.accuracy if coverage else None
+    scores = replace(scores, threshold=threshold, coverage=coverage, selective_accuracy=selective)
+    assert text in list(threshold_lines({"all10": scores}, 0.1))[-1]

@@ -1,11 +1,15 @@
-"""Files that stages hand on: atomic writing, CSV tables and NumPy arrays, each error one line that names the file."""
+"""Files: atomic writing, CSV tables, NumPy arrays, cache entries below `.cache/`; every error is one line."""
 
+import ast
 import contextlib
-import glob
+import hashlib
+import inspect
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -18,18 +22,14 @@ if TYPE_CHECKING:
 def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO]:
     """Open a file that appears at `path` when the block ends, and not at all if the block fails.
 
-    An existing file, or read-only link into DVC's cache, is replaced and never written into. Temporary files that
-    killed processes left beside it are deleted.
+    An existing file, or read-only link into DVC's cache, is replaced and never written into. A killed process may leave
+    its temporary file, `.<name>.<process>.part`, beside it.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            pid = leftover.name.split(".")[-2]
-            if pid.isdecimal() and _has_ended(int(pid)):
-                leftover.unlink(missing_ok=True)
         with open(temporary, mode, encoding=encoding, newline=newline) as file:
             yield file
         temporary.replace(path)
@@ -38,15 +38,6 @@ def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether a process is known to have ended."""
-    try:
-        import psutil  # comes with DVC; an environment that only runs an exported model may lack it
-    except ImportError:
-        return False
-    return not psutil.pid_exists(pid)
 
 
 @contextlib.contextmanager
@@ -122,3 +113,44 @@ def load_array(path: Path | str, *shape: int | None) -> np.ndarray:
         expected = ", ".join("any" if size is None else str(size) for size in shape)
         raise SystemExit(f"{path}: its shape is {array.shape}, expected ({expected}): run `dvc repro` to make it anew")
     return array
+
+
+def source_hash(*modules: ModuleType) -> str:
+    """Hash of the modules' syntax trees without docstrings: comments, formatting and docstrings do not change it."""
+    digest = hashlib.sha256()
+    for module in modules:
+        tree = ast.parse(Path(inspect.getfile(module)).read_bytes())
+        for node in ast.walk(tree):
+            match node:
+                case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                    if ast.get_docstring(node, clean=False) is not None:
+                        del node.body[0]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:16]
+
+
+def cache_key(path: Path | str, *parts: object) -> str:
+    """Key of what is computed from a file: changes with its bytes and with `parts` (settings, versions, code).
+
+    `parts` must be JSON-serialisable. Raises OSError if the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(json.dumps(parts).encode())
+    return digest.hexdigest()[:40]
+
+
+def cache_write(path: Path | str, content: bytes) -> None:
+    """Write a cache entry, followed by its checksum."""
+    with atomic_write(path, "wb") as file:
+        file.write(content)
+        file.write(hashlib.sha256(content).digest())
+
+
+def cache_read(path: Path | str) -> bytes | None:
+    """Read a cache entry; None if it does not exist or is damaged."""
+    with contextlib.suppress(OSError):
+        content = Path(path).read_bytes()
+        if hashlib.sha256(content[:-32]).digest() == content[-32:]:
+            return content[:-32]
+    return None

@@ -44,11 +44,11 @@ def check_sample_size(groups: Collection[str]) -> list[Row]:
 
 
 def check_leakage(leaked: Collection[str], test_clips: int) -> list[Row]:
-    """Test clips that are near duplicates of, or named like, clips in train or val."""
+    """Test clips that are near duplicates of, or related by name to, clips of train or val."""
     if not leaked:
         return []
-    message = f"{len(leaked)} of {test_clips} test clips look like, or are named like, clips in train or val "
-    message += "(data/leaks.csv): the scores are too high"
+    message = f"{len(leaked)} of {test_clips} test clips are near duplicates of, or related by name to, clips "
+    message += "of train or val (data/leaks.csv): the scores are too high"
     return [warning_row("leakage", "", len(leaked) / test_clips, message)]
 
 

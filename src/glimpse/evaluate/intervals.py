@@ -72,9 +72,10 @@ class PairedDifference(Score):
             return f"{first} is better than {second} by {-points} points ({-high} to {-low})"
         if 2 / 2**self.groups > 1 - LEVEL:  # not significant even if all groups agree
             min_groups = math.ceil(math.log2(2 / (1 - LEVEL)))
+            groups = f"{self.groups} group{'s'[: self.groups - 1]}"
             return (
-                f"{second} - {first} is {points:+d} points, and a significance test needs at least {min_groups} groups, "
-                f"not {self.groups}"
+                f"no significant difference between {first} and {second} can be shown with {groups} ({points:+d} "
+                f"points): at least {min_groups} are needed"
             )
         advice = f"about {self.clips_needed} clips are needed to detect {100 * MIN_DIFFERENCE:.0f} points"
         if self.clips_needed <= self.n:

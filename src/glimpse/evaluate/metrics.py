@@ -84,7 +84,7 @@ def compare(first: np.ndarray, second: np.ndarray, test: Split) -> dict[str, Pai
 
 
 def scores_table(scores: dict[str, Scores], differences: dict[str, PairedDifference]) -> pd.DataFrame:
-    """scores.csv: approach, measure, value, low, high, n, groups, note; `differences` of all10 and first5 by measure."""
+    """scores.csv: approach, measure, value, low, high, n, groups, note. differences: by measure."""
     rows: list[dict] = []
     for approach, by_measure in scores.items():
         n, groups = by_measure.accuracy.n, by_measure.accuracy.groups
