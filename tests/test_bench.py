@@ -10,12 +10,9 @@ import bench
 import pytest
 from conftest import ROOT, grey_levels, run_tool, write_clip
 
-<<<<<<< HEAD
 from glimpse.tools import bench
 from glimpse.tools.benchmarks import pipeline
 
-=======
->>>>>>> main
 ROW = re.compile(r"^  (.+?) +([\d.]+) (ms/clip|frames/s) +x([\d.]+) ")
 
 

@@ -6,15 +6,10 @@ import sys
 
 import pandas as pd
 import pytest
-<<<<<<< HEAD
 from conftest import run_tool
 from scipy import stats
 
 from glimpse.tools import compare
-=======
-import summarise
-from scipy import stats
->>>>>>> main
 
 
 def state(accuracy, n=40, **changes):
@@ -64,7 +59,8 @@ def test_runs_with_several_seeds_are_not_pooled(run, tmp_path):
     seeds = {f"seed-{n}": state(a, seed=n) for n, a in enumerate([0.5, 0.6, 0.7])}
     out = run(commits(**seeds), "--csv", tmp_path / "seeds.csv").out
     table = pd.read_csv(tmp_path / "seeds.csv")
-    assert table["pooled"].isna().all() and table["sd"].tolist() == pytest.approx([0.1] * 4) and compare.SPREAD_NOTE in out
+    assert table["pooled"].isna().all() and table["sd"].tolist() == pytest.approx([0.1] * 4)
+    assert compare.SPREAD_NOTE in out
     twice = {f"fold-{n}": state(0.5, folds=3, fold=n % 2) for n in range(3)}  # one fold twice
     assert compare.SPREAD_NOTE in run(commits(**twice)).out
 
