@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 
-import bench
 import pytest
 from conftest import ROOT, grey_levels, run_tool, write_clip
 
