@@ -27,7 +27,7 @@ def main() -> None:
 
     settings = read_settings()
     clips, rejected = find_clips(settings.dataset)
-    actions = {clip.action for clip in clips}
+    actions = sorted({clip.action for clip in clips})
     print(f"frames: {len(clips)} clips of {len(actions)} actions in {settings.dataset}", flush=True)
     paths = [os.path.join(settings.dataset, clip.name) for clip in clips]
     workers = os.cpu_count() or 1 if args.workers is None else max(1, args.workers)

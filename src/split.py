@@ -43,7 +43,9 @@ def main() -> None:
     table["group"] = table["original_group"]
     if merge:
         table["group"] = merge_groups(table["group"], table["clip"], pairs)
-    table["action"] = [corrections.get(clip, action) for clip, action in zip(table["clip"], table["action"], strict=True)]
+    table["action"] = [
+        corrections.get(clip, action) for clip, action in zip(table["clip"], table["action"], strict=True)
+    ]
     table["split"] = assign.assign_splits(table, rule, official, settings.seed)
     leaks = find_leaks(table, pairs, name_groups, "merged" if merge else "reported")
     write_table("data/leaks.csv", leaks)

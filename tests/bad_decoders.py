@@ -66,10 +66,10 @@ def opencv_threads(_):
 
 
 def decode_frames(path, candidates, size):
-    """`frames.decode` for most files."""
-    import frames
+    """`decode_all.decode` for most files."""
+    from glimpse.frames import decode_all
 
-    return misbehave(os.path.basename(path)) and frames.decode(path, candidates, size)
+    return misbehave(os.path.basename(path)) and decode_all.decode(path, candidates, size)
 
 
 def decode_clip(path, candidates, size):

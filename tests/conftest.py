@@ -1,5 +1,6 @@
 """What several tests need: made-up clips with known frames, and a small project taken through all its stages."""
 
+import argparse
 import shutil
 import signal
 import subprocess
@@ -55,6 +56,13 @@ def write_clip(path, levels, width=64, height=48, fps=25):
 def write_params(folder, **changes):
     """params.yaml in `folder`: the project's own, with changes such as {"train.epochs": 2}."""
     (folder / "params.yaml").write_text(yaml.safe_dump(with_overrides(load_params(ROOT / "params.yaml"), changes)))
+
+
+def run_tool(tool, *arguments):
+    """Run a module of glimpse.tools as `glimpse` would, with these command-line arguments."""
+    parser = argparse.ArgumentParser()
+    tool.add_arguments(parser)
+    tool.run(parser.parse_args([*map(str, arguments)]))
 
 
 def peak_of(command, folder):

@@ -6,10 +6,9 @@ import re
 import subprocess
 import sys
 
+import bench
 import pytest
 from conftest import ROOT, grey_levels, write_clip
-
-import bench
 
 ROW = re.compile(r"^  (.+?) +([\d.]+) (ms/clip|frames/s) +x([\d.]+) ")
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from glimpse.evaluate.reliability import accuracy_coverage, calibration_error, reliability_bins
 from scipy.special import softmax
 from test_evaluate import run_predict
 
-from glimpse.evaluate.reliability import accuracy_coverage, calibration_error, reliability_bins
 from glimpse.inference.confidence import confidence_threshold
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.model import network as model

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import picture
+import predict
 import pytest
 import torch
 
 import features
-import frames
-import picture
-import predict
 from glimpse.core import files
 from glimpse.core import frame_store as store
+from glimpse.frames import decode_all
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.model import network as model
 
@@ -180,7 +180,7 @@ def test_stored_frames_that_are_damaged_are_refused(copied, stage):
     ("table", "stages"),
     [
         ("data/clips.csv", ["duplicates", "split", "features", "train", "evaluate", "report"]),
-        ("data/alike.csv", ["split"]),
+        ("data/duplicates.csv", ["split"]),
         ("data/split.csv", ["train", "evaluate", "report"]), ("data/leaks.csv", ["evaluate", "report"]),
         ("data/rejected.csv", ["report"]), ("metrics/recall.csv", ["report"]),
     ],
@@ -229,7 +229,7 @@ def test_damaged_cache_entries_are_made_anew(copied, stage):
 
 def test_a_cache_entry_that_goes_missing_during_a_stage_is_named(tmp_path):
     gone = tmp_path / "gone"
-    refused(lambda: frames.write_shards(tmp_path / "frames", ["wave/1.avi"], [gone]), str(gone), "run `dvc repro`")
+    refused(lambda: decode_all.write_shards(tmp_path / "frames", ["wave/1.avi"], [gone]), str(gone), "run `dvc repro`")
     refused(lambda: features.gather([gone], tmp_path / "features.npy"), str(gone), "run `dvc repro`")
     assert not list(tmp_path.iterdir())
 

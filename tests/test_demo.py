@@ -1,4 +1,4 @@
-"""What src/demo.py promises about its clips: known answers, honest ceilings, the same bytes every time."""
+"""The demo clips: known best accuracies, correct movements, and the same bytes every time."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-import demo
+from glimpse.demo import draw
 from glimpse.demo import stick_figure as figure
 
 
@@ -35,7 +35,7 @@ def drawn(tmp_path_factory):
         (wave / name).write_bytes(b"old")
         (wave / name).chmod(0o444)
     for folder, workers in zip(folders, (2, 1), strict=True):
-        assert demo.draw_all(folder, 2, 1, seed=5, workers=workers) == 10
+        assert draw.draw_all(folder, 2, 1, seed=5, workers=workers) == 10
     return folders
 
 
@@ -74,24 +74,24 @@ def test_another_seed_gives_other_clips():
     assert clip("wave", seed=0)[0].tobytes() != clip("wave", seed=1)[0].tobytes()
 
 
-def test_a_disk_that_takes_no_clip_is_one_line(tmp_path):
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SystemExit, match=r"^[^\n]*could not be written[^\n]*$"):
-        demo.draw_all(tmp_path / "file" / "demo", 1, 1, seed=0, workers=1)
+        draw.draw_all(tmp_path / "file" / "demo", 1, 1, seed=0, workers=1)
 
 
-def test_ceilings_follow_from_which_actions_look_alike():
-    assert demo.CEILINGS == {"middle_frame": 0.6, "first5": 0.8, "shuffled": 0.8, "all10": 1.0}
-    for shown, ceiling in demo.CEILINGS.items():
-        alike = [set(pair) for pair in demo.AMBIGUOUS[shown]]
-        classes = {frozenset(next((p for p in alike if action in p), {action})) for action in figure.ACTIONS}
-        assert ceiling == len(classes) / len(figure.ACTIONS)  # one right guess per class of look-alikes
+def test_ceilings_follow_from_which_actions_look_the_same():
+    assert draw.CEILINGS == {"middle_frame": 0.6, "first5": 0.8, "shuffled": 0.8, "all10": 1.0}
+    for frames, ceiling in draw.CEILINGS.items():
+        pairs = [set(pair) for pair in draw.AMBIGUOUS[frames]]
+        classes = {frozenset(next((pair for pair in pairs if action in pair), {action})) for action in figure.ACTIONS}
+        assert ceiling == len(classes) / len(figure.ACTIONS)  # one correct guess per set of actions that look the same
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_stand_up_is_sit_down_backwards(seed):
     actor, take = figure.make_actor(seed, 0), figure.make_take(np.random.default_rng(seed))
-    take.sway = 0.0  # the sway is of random phase, so only alike on average
+    take.sway = 0.0  # its phase is random, so it is equal only on average
     for t in np.linspace(0, 1, 41):
         down, up = figure.pose("sit_down", t, actor, take), figure.pose("stand_up", 1 - t, actor, take)
         for joint in ("hip", "chest", "head", "legs", "arms"):
@@ -114,7 +114,7 @@ def test_the_movement_is_as_likely_early_as_late():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_lift_and_lower_are_the_same_picture_until_they_part(seed):
+def test_lift_and_lower_have_the_same_frames_until_they_part(seed):
     lift, lower = (one_stream(action, number=seed, seed=seed) for action in ("lift", "lower"))
     together = times(lift) <= 0.525 + 0.0125  # the 11th of 20 candidates, rounded to a frame
     np.testing.assert_array_equal(lift[together], lower[together])
@@ -122,7 +122,7 @@ def test_lift_and_lower_are_the_same_picture_until_they_part(seed):
     assert (apart.max(axis=-1) > 30).mean() > 0.05
 
 
-def test_what_a_clip_adds_is_drawn_alike_for_every_action():
+def test_what_varies_between_clips_is_drawn_in_the_same_way_for_every_action():
     edges = [one_stream(action, number=0, seed=3)[:, :, :20] for action in figure.ACTIONS]  # beside the figure
     for edge in edges[1:]:
         np.testing.assert_array_equal(edges[0], edge)
@@ -143,8 +143,8 @@ def test_an_actor_looks_the_same_in_all_clips_and_unlike_other_actors():
 
 
 @pytest.mark.parametrize("action", figure.ACTIONS)
-def test_hands_head_and_box_stay_in_the_picture(action):
-    """In the picture and in its middle square, which is what a model may be shown."""
+def test_hands_head_and_box_stay_in_the_frame(action):
+    """In the frame and in its middle square, which a model may be given."""
     for number in range(40):
         actor, take = figure.make_actor(number, 0), figure.make_take(np.random.default_rng(number))
         camera = actor.drift / 2 + 2 * actor.shake + 3  # most that it moves, pixels

@@ -7,12 +7,12 @@ import sys
 import cv2
 import numpy as np
 import pandas as pd
+import picture
+import predict
 import pytest
 from conftest import write_clip
 
 import evaluate
-import picture
-import predict
 from evaluate import accuracy_and_recall
 from glimpse.model import network as model
 

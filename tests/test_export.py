@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import venv
 
+import export
 import numpy as np
 import onnx
 import pandas as pd
@@ -16,7 +17,6 @@ import pytest
 import torch
 from conftest import ROOT
 
-import export
 from glimpse.core.frame_store import FrameStore
 from glimpse.features.backbone import MEAN, STD, pretrained_weights
 from glimpse.features.flow_histograms import FLOW_DIM

@@ -9,12 +9,12 @@ import sys
 
 import cv2
 import numpy as np
+import predict
 import pytest
 from conftest import ROOT, grey_levels, write_clip
-from test_evaluate import run_predict
 from fake_recognizers import Blank
+from test_evaluate import run_predict
 
-import predict
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.predict import following, overlay, segments
 from glimpse.predict import video_reader as playback

@@ -3,10 +3,9 @@
 import re
 import sys
 
+import latency
 import numpy as np
 import pytest
-
-import latency
 
 
 def run(monkeypatch, capsys, *arguments):

@@ -73,9 +73,8 @@ def test_attention_of_equal_scores_is_the_mean_and_large_scores_do_not_overflow(
     network, features = head("attention"), torch.randn(2, 6, 16)
     mean = head("mean")
     state = {name: value for name, value in network.state_dict().items() if not name.startswith("attn")}
-    mean.load_state_dict(
-        {name.replace("classifier.attention", "classifier.mean"): value for name, value in kept.items()}
-    )
+    renamed = {name.replace("classifier.attention", "classifier.mean"): value for name, value in state.items()}
+    mean.load_state_dict(renamed)
     torch.nn.init.zeros_(network.attn.weight)
     assert torch.allclose(network(features), mean(features), atol=1e-6)
     torch.nn.init.constant_(network.attn.weight, 1e4)

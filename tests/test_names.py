@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 from dvc_clone import SMALL, Clone
 
-import demo
+from glimpse.demo import draw
 
 pytestmark = pytest.mark.slow
 NFC, NFD = (unicodedata.normalize(form, "größe") for form in ("NFC", "NFD"))
@@ -30,7 +30,7 @@ def clips(tmp_path_factory):
     for action, does in ACTIONS.items():
         for number, group in enumerate(GROUPS):
             name = ["take 1", "--help", "a,b", f"c'd\"e {action[:20]}", "%s {x} $HOME", "日本", NFD, "n" * 240][number]
-            demo.write_clip(folder / action / group / f"{name}.avi", does, number, 1, 0)
+            draw.write_clip(folder / action / group / f"{name}.avi", does, number, 1, 0)
     return folder
 
 

@@ -11,12 +11,12 @@ import sys
 import time
 
 import decoders
+import predict
 import psutil
 import pytest
 from conftest import ROOT
 from test_evaluate import run_predict
 
-import predict
 from glimpse.core.parallel import ProcessPool, parallel_map
 
 REASONS = {

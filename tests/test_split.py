@@ -1,98 +1,101 @@
-"""Groups and parts: nobody is on both sides, every action on each, and little moves when clips come."""
+"""Groups and splits: no group is divided, every split has every action, and added clips move few others."""
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, write_params
 
-import split
+from glimpse.core.params_file import load_params, with_overrides
+from glimpse.core.settings import parse_settings
+from glimpse.split.assign import assign_splits, check_splits
 from glimpse.split.groups import assign_group_names
 from glimpse.split.stratified import assign_groups
 
 SHARED = ROOT.parent / "shared/data"
 
 
-def rows(*clips):
-    """Rows as in clips.csv, from clip names."""
+def clips_csv(*clips):
+    """The columns of clips.csv that follow from the names of clips."""
     folders = ["/".join(clip.split("/")[1:-1]) for clip in clips]
-    return [SimpleNamespace(clip=c, action=c.split("/")[0], folder=f) for c, f in zip(clips, folders, strict=True)]
+    return pd.DataFrame({"clip": clips, "action": [clip.split("/")[0] for clip in clips], "folder": folders})
 
 
-def table_of(groups, actions, clips_each=2, both=False):
+def clip_table(groups, actions, clips_each=2, both=False):
     """A data set: `groups` groups with `clips_each` clips of one action each in turn, or of all actions (`both`)."""
-    held = []
+    rows = []
     for group in range(groups):
         for action in range(actions) if both else [group % actions]:
-            held += [(f"a{action}/g{group}_{n}.avi", f"a{action}", f"g{group}") for n in range(clips_each)]
-    return pd.DataFrame(held, columns=["clip", "action", "group"])
+            rows += [(f"a{action}/g{group}_{n}.avi", f"a{action}", f"g{group}") for n in range(clips_each)]
+    return pd.DataFrame(rows, columns=["clip", "action", "group"])
 
 
-def parts_of(table, seed=0, folds=0, fold=0, lists=None):
-    return split.assign_splits(table, 0.25, 0.2, folds, fold, lists or {}, seed)
+def splits_of(table, seed=0, folds=0, fold=0):
+    overrides = {"split.test": 0.25, "split.val": 0.2, "split.folds": folds, "split.fold": fold}
+    settings = parse_settings(with_overrides(load_params(ROOT / "params.yaml"), overrides))
+    return assign_splits(table, settings.split, {}, seed)
 
 
-TABLES = [table_of(30, 5), table_of(9, 10, 1, both=True), table_of(61, 4, 3), table_of(12, 2, 1, both=True)]
+TABLES = [clip_table(30, 5), clip_table(9, 10, 1, both=True), clip_table(61, 4, 3), clip_table(12, 2, 1, both=True)]
 
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("seed", range(5))
-def test_a_group_never_straddles_and_every_part_has_every_action(table, seed):
-    parts = parts_of(table, seed)
-    assert (parts.groupby(table["group"]).nunique() == 1).all()
-    assert table.assign(part=parts).groupby("action")["part"].nunique().eq(3).all()
+def test_a_group_is_never_divided_and_every_split_has_every_action(table, seed):
+    splits = splits_of(table, seed)
+    assert (splits.groupby(table["group"]).nunique() == 1).all()
+    assert table.assign(split=splits).groupby("action")["split"].nunique().eq(3).all()
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_the_shares_are_kept_as_far_as_groups_allow(table):
+def test_the_shares_are_as_close_as_groups_allow(table):
     largest = table.groupby(["action", "group"]).size().groupby("action").max()
-    for part, share in {"test": 0.25, "val": 0.2}.items():
-        held = table["action"][parts_of(table) == part].value_counts()
-        wanted = table["action"].value_counts() * share
-        assert (abs(held - wanted) <= largest).all()
+    for split, share in {"test": 0.25, "val": 0.2}.items():
+        counts = table["action"][splits_of(table) == split].value_counts()
+        expected = table["action"].value_counts() * share
+        assert (abs(counts - expected) <= largest).all()
 
 
 @pytest.mark.parametrize(("table", "folds"), [(TABLES[0], 5), (TABLES[1], 9), (TABLES[2], 4), (TABLES[3], 12)])
 def test_folds_test_every_clip_once_and_evenly(table, folds):
-    parts = [parts_of(table, folds=folds, fold=fold) for fold in range(folds)]
-    tested = sum((part == "test").astype(int) for part in parts)
+    folds_splits = [splits_of(table, folds=folds, fold=fold) for fold in range(folds)]
+    tested = sum((splits == "test").astype(int) for splits in folds_splits)
     assert (tested == 1).all()
-    for part in parts:
-        assert (part.groupby(table["group"]).nunique() == 1).all()
-        groups = table[part == "test"].groupby("action")["group"].nunique()
+    for splits in folds_splits:
+        assert (splits.groupby(table["group"]).nunique() == 1).all()
+        groups = table[splits == "test"].groupby("action")["group"].nunique()
         assert (abs(groups - table.groupby("action")["group"].nunique() / folds) < 1).all()
-        assert {"train", "val"} < set(part)
+        assert {"train", "val"} < set(splits)
 
 
 @pytest.mark.parametrize("folds", [0, 5])
 @pytest.mark.parametrize("both", [False, True])
 def test_an_added_group_moves_few_others(folds, both):
-    table = table_of(40, 4, both=both)
+    table = clip_table(40, 4, both=both)
     moved = []
     for added in range(40, 60):
-        wider = pd.concat([table, table_of(added + 1, 4, both=both).query(f"group == 'g{added}'")], ignore_index=True)
-        before, after = parts_of(table, folds=folds), parts_of(wider, folds=folds)[: len(table)]
+        wider = pd.concat([table, clip_table(added + 1, 4, both=both).query(f"group == 'g{added}'")], ignore_index=True)
+        before, after = splits_of(table, folds=folds), splits_of(wider, folds=folds)[: len(table)]
         moved.append(table["group"][(before != after)].nunique())
     assert np.mean(moved) <= 3 and max(moved) <= 8
 
 
-def test_the_seed_and_the_names_alone_decide():
+def test_the_split_depends_on_the_seed_and_the_names_alone():
     table = TABLES[0]
     shuffled = table.sample(frac=1, random_state=1)
-    assert (parts_of(shuffled).sort_index() == parts_of(table)).all()
-    assert any((parts_of(table, seed) != parts_of(table)).any() for seed in range(1, 4))
+    assert (splits_of(shuffled).sort_index() == splits_of(table)).all()
+    assert any((splits_of(table, seed) != splits_of(table)).any() for seed in range(1, 4))
 
 
-def test_a_part_that_would_lack_an_action_gets_a_group_of_it():
-    holdings = {f"g{n}": {"many": 3} for n in range(20)} | {f"r{n}": {"rare": 1} for n in range(3)}
-    parts = assign_groups(holdings, {"train": 0.8, "val": 0.1, "test": 0.1}, 0)
-    assert {parts[f"r{n}"] for n in range(3)} == {"train", "val", "test"}
+def test_a_split_that_would_lack_an_action_gets_a_group_of_it():
+    class_counts = {f"g{n}": {"many": 3} for n in range(20)} | {f"r{n}": {"rare": 1} for n in range(3)}
+    splits = assign_groups(class_counts, {"train": 0.8, "val": 0.1, "test": 0.1}, 0)
+    assert {splits[f"r{n}"] for n in range(3)} == {"train", "val", "test"}
 
 
 @pytest.mark.parametrize(
-    ("clips", "groups", "words"),
+    ("clips", "groups", "description"),
     [
         (["a/anna/1.avi", "a/bob/1.avi", "b/anna/2.avi"], ["anna", "bob", "anna"], "the subfolder"),
         ([f"Surf/v_Surf_g0{g}_c0{c}.avi" for g in (1, 2, 3) for c in (1, 2)],
@@ -108,16 +111,16 @@ def test_a_part_that_would_lack_an_action_gets_a_group_of_it():
         (["a/clip_a1.avi", "a/clip_a2.avi"], ["a/clip_a1.avi", "a/clip_a2.avi"], "each clip alone"),
     ],
 )  # fmt: skip
-def test_groups_are_told_by_the_rule_that_fits_every_clip(clips, groups, words):
-    assert assign_group_names(rows(*clips), "auto", {}) == (groups, words)
+def test_groups_come_from_the_rule_that_fits_every_clip(clips, groups, description):
+    assert assign_group_names(clips_csv(*clips), "auto", {}) == (groups, description)
 
 
-def test_groups_by_hand_come_first_then_the_users_pattern():
-    clips = rows("a/anna/x1.avi", "b/anna/y2.avi")
+def test_manual_groups_come_first_then_the_users_pattern():
+    clips = clips_csv("a/anna/x1.avi", "b/anna/y2.avi")
     assert assign_group_names(clips, "auto", {"a/anna/x1.avi": "p", "b/anna/y2.avi": "q"})[0] == ["p", "q"]
     assert assign_group_names(clips, r"([xy])\d", {})[0] == ["x", "y"]
     assert assign_group_names(clips, "none", {})[0] == ["a/anna/x1.avi", "b/anna/y2.avi"]
-    with pytest.raises(SystemExit, match=r"split\.group is \(z\), which finds no group in a/anna/x1"):
+    with pytest.raises(SystemExit, match=r"split\.group_by is \(z\), which gives no group for a/anna/x1"):
         assign_group_names(clips, "(z)", {})
     with pytest.raises(SystemExit, match=r"no group for b/anna/y2\.avi"):
         assign_group_names(clips, "auto", {"a/anna/x1.avi": "p"})
@@ -127,14 +130,14 @@ def test_groups_by_hand_come_first_then_the_users_pattern():
 def project(tmp_path):
     """A folder with params.yaml and a clips.csv of 24 clips, 12 groups, 2 actions."""
     (tmp_path / "data").mkdir()
-    named = [(f"{a}/{g:02d}/{n}.avi", a, f"{g:02d}") for a, g, n in itertools.product("ab", range(12), range(1))]
-    pd.DataFrame(named, columns=["clip", "action", "folder"]).to_csv(tmp_path / "data/clips.csv", index=False)
-    (tmp_path / "data/alike.csv").write_text("clip,like,differ\n")
+    rows = [(f"{a}/{g:02d}/{n}.avi", a, f"{g:02d}") for a, g, n in itertools.product("ab", range(12), range(1))]
+    pd.DataFrame(rows, columns=["clip", "action", "folder"]).to_csv(tmp_path / "data/clips.csv", index=False)
+    (tmp_path / "data/duplicates.csv").write_text("clip_a,clip_b,hash_distance\n")
     write_params(tmp_path)
     return tmp_path
 
 
-def test_corrected_labels_are_respected_and_rows_for_unknown_clips_named(project, stage, capsys):
+def test_label_corrections_are_applied_and_rows_of_unknown_clips_are_named(project, stage, capsys):
     (project / "data/labels.csv").write_text("clip,action\na/03/0.avi,b\na/99/0.avi,b\n")
     stage(project, "split")
     table = pd.read_csv(project / "data/split.csv", dtype=str).set_index("clip")
@@ -144,31 +147,31 @@ def test_corrected_labels_are_respected_and_rows_for_unknown_clips_named(project
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "words"),
+    ("name", "text", "message"),
     [
         ("labels.csv", "file,action\nx,y\n", "has no column clip"),
-        ("labels.csv", "clip,action\na/03/0.avi,b\na/03/0.avi,a\n", "stands there twice"),
+        ("labels.csv", "clip,action\na/03/0.avi,b\na/03/0.avi,a\n", "has more than one row"),
         ("labels.csv", "clip,action\na/03/0.avi,\n", "has no action"),
         ("groups.csv", "clip,group\na/03/0.avi,x\n", "no group for"),
         ("clips.csv", "clip\nx\n", "has no column action, folder"),
     ],
 )
-def test_tables_kept_by_hand_are_checked(project, stage, name, text, words):
+def test_manual_tables_are_checked(project, stage, name, text, message):
     (project / "data" / name).write_text(text)
-    with pytest.raises(SystemExit, match=words):
+    with pytest.raises(SystemExit, match=message):
         stage(project, "split")
 
 
-def test_too_few_groups_and_parts_without_an_action_are_named(project, stage):
+def test_too_few_groups_and_splits_without_an_action_are_named(project, stage):
     clips = [f"{a}/{g}/0.avi" for a in "ab" for g in range(12 if a == "a" else 2)]
     table = pd.DataFrame({"clip": clips, "action": [c[0] for c in clips], "folder": [c.split("/")[1] for c in clips]})
     table.to_csv(project / "data/clips.csv", index=False)
     with pytest.raises(SystemExit, match=r"fewer than 3 groups in b \(2\)"):
         stage(project, "split")
     with pytest.raises(SystemExit, match="test lacks b"):
-        split.check_splits(pd.DataFrame({"action": list("aaabbb"), "group": list("123123"),
-                                  "part": ["train", "val", "test", "train", "val", "val"]}),
-                    pd.Series(list("123123")))  # fmt: skip
+        groups = pd.Series(list("123123"))
+        splits = ["train", "val", "test", "train", "val", "val"]
+        check_splits(pd.DataFrame({"action": list("aaabbb"), "group": groups, "split": splits}), groups)
 
 
 def test_official_lists_are_followed_and_val_is_taken_from_train_by_group(project, stage):
@@ -180,24 +183,26 @@ def test_official_lists_are_followed_and_val_is_taken_from_train_by_group(projec
     (lists / "testlist02.txt").write_text("".join(f"{clip}\n" for clip in [*test, "a/not here/0.avi"]))
     write_params(project, **{"split.official_lists": "lists", "split.official_split": 2})
     stage(project, "split")
-    made = pd.read_csv(project / "data/split.csv", dtype=str)
-    assert set(made["clip"][made["part"] == "test"]) == set(test)
-    assert set(made["clip"][made["part"] != "test"]) == set(train)
-    assert (made.groupby("group")["part"].nunique() == 1).all() and (made["part"] == "val").any()
+    split = pd.read_csv(project / "data/split.csv", dtype=str)
+    assert set(split["clip"][split["split"] == "test"]) == set(test)
+    assert set(split["clip"][split["split"] != "test"]) == set(train)
+    assert (split.groupby("group")["split"].nunique() == 1).all() and (split["split"] == "val").any()
     write_params(project, **{"split.official_lists": "lists", "split.official_split": 1})
     with pytest.raises(SystemExit, match=r"trainlist01\.txt"):
         stage(project, "split")
     write_params(project, **{"split.official_lists": "lists", "split.official_split": 2, "split.folds": 3})
-    with pytest.raises(SystemExit, match=r"split\.folds is 3, but lists has official lists"):
+    with pytest.raises(SystemExit, match=r"split\.folds is 3, but lists contains official lists"):
         stage(project, "split")
     for path in lists.iterdir():
         path.rename(lists / f"{path.stem}.csv")
-    with pytest.raises(SystemExit, match=r"split\.lists: lists has testlist02\.csv, but no trainlist02\.txt"):
+    with pytest.raises(
+        SystemExit, match=r"split\.official_lists: lists contains testlist02\.csv, but no trainlist02\.txt"
+    ):
         stage(project, "split")
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the folder of real clips is not here")
+@pytest.mark.skipif(not SHARED.exists(), reason="the folder of real clips does not exist")
 @pytest.mark.parametrize(("name", "groups"), [("ucf101-5", 121), ("weizmann", 9), ("jhmdb-12", 139)])
 def test_the_naming_rules_fit_the_real_data_sets(name, groups):
     clips = [path.relative_to(SHARED / name).as_posix() for path in sorted((SHARED / name).glob("*/*.avi"))]
-    assert len(set(assign_group_names(rows(*clips), "auto", {})[0])) == groups
+    assert len(set(assign_group_names(clips_csv(*clips), "auto", {})[0])) == groups

@@ -14,8 +14,8 @@ from glimpse.app import label_tab as mending
 from glimpse.app import upload as trying
 from glimpse.app.result import page_of, sentence
 from glimpse.app.security import LocalOnlyMiddleware
-from glimpse.core.frame_store import FrameStore, from_jpeg
 from glimpse.core.files import read_table
+from glimpse.core.frame_store import FrameStore, from_jpeg
 from glimpse.frames.decoder import UnreadableClip
 
 REPORT = Path("metrics/report.html")

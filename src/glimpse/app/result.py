@@ -11,7 +11,7 @@ from html import escape
 import numpy as np
 
 from glimpse.app.upload import ModelPrediction, UploadedClip
-from glimpse.predict.output import LONG
+from glimpse.predict.load import LONG
 
 SHOWN = 6  # actions that get a bar, a line and a colour of their own
 WIDE, TALL, LEFT, BELOW = 500, 170, 46, 36  # of the chart of beliefs, and its margins
@@ -33,7 +33,7 @@ def page_of(
         known += (
             f'<p class="sorry">Much longer than the clips the models know ({usual:.1f} s): one answer says little. '
         )
-        known += "For what happens when: <code>python src/predict.py FILE --segments</code></p>"
+        known += "For what happens when: <code>glimpse predict video FILE</code></p>"
     player = f'<video src="{as_url(tried.played, "video/webm")}" controls muted loop></video>' if tried.played else ""
     top = f'<div class="top">{player}<div><h3>{escape(name)}</h3><p class="dim">{facts}</p>{known}</div></div>'
     shown = likeliest(answers)

@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from glimpse.core.parallel import ProcessPool
 from glimpse.core.frame_store import StoredClip, from_jpeg, to_jpeg
+from glimpse.core.parallel import ProcessPool
 from glimpse.features.views import resize_short_side
 from glimpse.frames import dataset as clips
 from glimpse.frames import decoder as video

@@ -1,11 +1,16 @@
-"""Files that stages hand on: atomic writing, CSV tables and NumPy arrays, each error one line that names the file."""
+"""Files: atomic writing, CSV tables, NumPy arrays, cache entries below `.cache/`; every error is one line."""
 
+import ast
 import contextlib
 import glob
+import hashlib
+import inspect
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -122,3 +127,44 @@ def load_array(path: Path | str, *shape: int | None) -> np.ndarray:
         expected = ", ".join("any" if size is None else str(size) for size in shape)
         raise SystemExit(f"{path}: its shape is {array.shape}, expected ({expected}): run `dvc repro` to make it anew")
     return array
+
+
+def source_hash(*modules: ModuleType) -> str:
+    """Hash of the modules' syntax trees without docstrings: comments, formatting and docstrings do not change it."""
+    digest = hashlib.sha256()
+    for module in modules:
+        tree = ast.parse(Path(inspect.getfile(module)).read_bytes())
+        for node in ast.walk(tree):
+            match node:
+                case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                    if ast.get_docstring(node, clean=False) is not None:
+                        del node.body[0]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:16]
+
+
+def cache_key(path: Path | str, *parts: object) -> str:
+    """Key of what is computed from a file: changes with its bytes and with `parts` (settings, versions, code).
+
+    `parts` must be JSON-serialisable. Raises OSError if the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(json.dumps(parts).encode())
+    return digest.hexdigest()[:40]
+
+
+def cache_write(path: Path | str, content: bytes) -> None:
+    """Write a cache entry, followed by its checksum."""
+    with atomic_write(path, "wb") as file:
+        file.write(content)
+        file.write(hashlib.sha256(content).digest())
+
+
+def cache_read(path: Path | str) -> bytes | None:
+    """Read a cache entry; None if it does not exist or is damaged."""
+    with contextlib.suppress(OSError):
+        content = Path(path).read_bytes()
+        if hashlib.sha256(content[:-32]).digest() == content[-32:]:
+            return content[:-32]
+    return None

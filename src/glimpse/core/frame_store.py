@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from glimpse.core.cache import cache_read, cache_write
+from glimpse.core.files import cache_read, cache_write
 
 JpegOffsets = dict[str, list[tuple[int, int]]]  # of a shard: {clip: [(offset, size) of each JPEG]}
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 PARAMS = "params.yaml"
@@ -26,14 +26,16 @@ def stage_parser(doc: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
-def run_stage(main: Callable[[], None]) -> None:
+def run_stage(main: Callable[[], None], name: str = "") -> None:
     """Call `main` and turn how it ends into messages and an exit status, which DVC trusts: not 0 unless `main` returned
     without a Ctrl-C, even one that a library swallowed. A Ctrl-C ends the process by SIGINT, so that shell loops stop.
+
+    `name` begins the line that a Ctrl-C prints: the stage or the script if not given.
     """
     interrupted = False
     failure: BaseException | None = None
     stage = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
-    name = stage or os.path.basename(sys.argv[0]).removesuffix(".py")
+    name = name or stage or os.path.basename(sys.argv[0]).removesuffix(".py")
     message = f"{name}: stopped" + ("; started again, it goes on from what is done" if stage else "")
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -80,6 +82,20 @@ def run_stage(main: Callable[[], None]) -> None:
     if stage and (names := changed_settings()):
         print(f"{PARAMS} differs from the last commit: {names}; to undo: git restore {PARAMS}", file=sys.stderr)
     raise SystemExit(1)
+
+
+@contextlib.contextmanager
+def catchable_ctrl_c() -> Iterator[None]:
+    """A block in which Ctrl-C raises KeyboardInterrupt and may be caught, for commands that it ends normally."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):  # a job in the background ignores it
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def let_git_notice() -> None:

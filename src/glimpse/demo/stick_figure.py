@@ -1,6 +1,7 @@
-"""The demo's figure: actors with a body, clothes and a place, how they move, and how a frame of them is drawn.
+"""The figure of the demo clips: actors with a body, clothes and a background, their poses, and how frames are drawn.
 
-Lengths are in heights of the body, x forward and y up, until they are drawn; times run from 0 to 1 through a clip.
+A take is one repetition of an action by an actor. Lengths are in body heights, x forward and y up, until they are
+drawn; times run from 0 to 1 through a clip.
 """
 
 import colorsys
@@ -13,16 +14,16 @@ import numpy as np
 ACTIONS = ("wave", "sit_down", "stand_up", "lift", "lower")
 SITTING, HOLDING = ("sit_down", "stand_up"), ("lift", "lower")
 
-WIDTH, HEIGHT, FPS = 160, 120, 24  # of the picture in pixels, frames a second
-FINE, EDGE = 2, 16  # drawn FINE times larger for smooth edges, EDGE pixels wider for the camera to move in
+WIDTH, HEIGHT, FPS = 160, 120, 24  # frame size in pixels, frames per second
+FINE, EDGE = 2, 16  # drawn FINE times larger for smooth edges, and EDGE pixels wider so that the camera can move
 AHEAD, UP = np.eye(2)
-PARTING = 0.54  # of a clip; the 11th of 20 candidates shows 0.525, up to 0.0125 more when rounded to a frame
-ACTOR = {  # ranges: the body in body heights, the camera in pixels and degrees, the rest factors
+PARTING = 0.54  # clip time; the 11th of 20 stored frames is at 0.525, up to 0.0125 later after rounding to a frame
+ACTOR = {  # ranges: body in body heights, camera in pixels and degrees, others are factors
     "leg": (0.47, 0.51), "arm": (0.33, 0.36), "head": (0.08, 0.095), "seat": (0.2, 0.24), "build": (0.9, 1.2),
     "tall": (76, 86), "x": (74, 86), "floor": (110, 113), "tilt": (-2, 2), "pace": (0.8, 1.25),
     "drift": (0, 4), "shake": (0, 0.6), "blur": (0.2, 0.7), "noise": (0.5, 2.5), "light": (0.8, 1.1),
 }  # fmt: skip
-TAKE = {  # ranges: times in clips, then radians, then pixels, then waves a second and factors
+TAKE = {  # ranges: clip times, then radians, then pixels, then waves per second and factors
     "centre": (0.26, 0.74), "length": (0.33, 0.39), "parting": (PARTING, 0.6), "done": (0.76, 0.85),
     "outward": (0.35, 0.65), "swing": (0.45, 0.7), "sway": (0, 0.03), "heading": (0, 2 * np.pi), "x": (-4, 4),
     "view_x": (-3, 3), "waves": (1.2, 1.8), "light": (0.95, 1.05),
@@ -34,12 +35,12 @@ Range = tuple[float, float]
 
 
 def smoothstep(x: float) -> float:
-    """From 0 (up to x = 0) to 1 (from x = 1), the same seen from either end."""
+    """0 for x <= 0, 1 for x >= 1, and a smooth, symmetric step between."""
     return (x := np.clip(x, 0, 1)) * x * (3 - 2 * x)
 
 
 def towards(angle: float) -> np.ndarray:
-    """The unit step `angle` radians forward from straight up."""
+    """The unit vector `angle` radians forward from straight up."""
     return np.sin(angle) * AHEAD + np.cos(angle) * UP
 
 
@@ -52,15 +53,15 @@ def colours(
     return np.array([colorsys.hsv_to_rgb(*row)[::-1] for row in hsv]) * 255
 
 
-def clearest(choices: np.ndarray, *behind: np.ndarray) -> np.ndarray:
-    """The first of the BGR `choices` (n, 3) that stands out from every colour `behind`, else the best one."""
-    lab = cv2.cvtColor(np.vstack([choices, *behind]).astype(np.float32)[None] / 255, cv2.COLOR_BGR2Lab)[0]
-    apart = np.linalg.norm(lab[: len(choices), None] - lab[len(choices) :], axis=2).min(axis=1)  # CIE76
-    return choices[np.argmax(np.minimum(apart, 38))]  # 38: seen at a glance, noise or not
+def clearest(choices: np.ndarray, *backgrounds: np.ndarray) -> np.ndarray:
+    """The first of the BGR `choices` (n, 3) that differs clearly from every background colour, else the best one."""
+    lab = cv2.cvtColor(np.vstack([choices, *backgrounds]).astype(np.float32)[None] / 255, cv2.COLOR_BGR2Lab)[0]
+    distance = np.linalg.norm(lab[: len(choices), None] - lab[len(choices) :], axis=2).min(axis=1)  # CIE76
+    return choices[np.argmax(np.minimum(distance, 38))]  # 38: a clear difference, even with noise
 
 
 def paint_place(rng: np.random.Generator) -> np.ndarray:
-    """A room or a meadow, EDGE wider than the picture on every side: (304, 384, 3) BGR uint8."""
+    """A room or a meadow, EDGE pixels wider than the frame on every side: (304, 384, 3) BGR uint8."""
     rows, columns = FINE * (HEIGHT + 2 * EDGE), FINE * (WIDTH + 2 * EDGE)
     indoors, ground = rng.random() < 0.5, int(rows * rng.uniform(0.66, 0.78))
     far, near = (colours(rng, *ranges, n=1)[0] for ranges in (ROOM if indoors else MEADOW))
@@ -82,7 +83,7 @@ def paint_place(rng: np.random.Generator) -> np.ndarray:
 
 
 def make_actor(number: int, seed: int) -> SimpleNamespace:
-    """What all clips of an actor share: ACTOR, a place, and colours that stand out from it and each other."""
+    """What all clips of an actor share: ACTOR, a background, and colours that differ clearly from it and each other."""
     rng = np.random.default_rng([seed, number])
     place = paint_place(rng)
     behind = cv2.resize(place[:, 100:-100], (4, 6), interpolation=cv2.INTER_AREA).reshape(24, 3)  # 6 rows
@@ -100,7 +101,7 @@ def make_actor(number: int, seed: int) -> SimpleNamespace:
 
 
 def make_take(rng: np.random.Generator) -> SimpleNamespace:
-    """What a clip adds to its actor: TAKE and the rest, the same draws whatever the action."""
+    """What varies between the clips of an actor: TAKE and more, drawn in the same way for every action."""
     return SimpleNamespace(
         **{name: rng.uniform(*ends) for name, ends in TAKE.items()},
         phases=rng.random(6), frames=rng.integers(40, 57), facing=rng.choice((-1, 1)), arm=rng.choice(2),
@@ -118,7 +119,7 @@ def bend(start: np.ndarray, end: np.ndarray, bones: float, side: int) -> np.ndar
 def pose(action: str, t: float, actor: SimpleNamespace, take: SimpleNamespace) -> SimpleNamespace:
     """Joints at clip time t (0 to 1), each (x, y) in body heights: x forward from between the feet, y up.
 
-    `legs` and `arms`: far and near, each (3, 2): hip, knee, ankle; shoulder, elbow, hand. `box` can be None.
+    `legs` and `arms`: far and near, each (3, 2): hip, knee, ankle; shoulder, elbow, hand. `box` may be None.
     """
     since = {"sit_down": t, "stand_up": 1 - t}.get(action, -1) - take.centre  # one movement, two directions
     seated = smoothstep(since * actor.pace / take.length + 0.5)
@@ -133,9 +134,9 @@ def pose(action: str, t: float, actor: SimpleNamespace, take: SimpleNamespace) -
     legs: list[np.ndarray] = []
     arms: list[np.ndarray] = []
     if action in HOLDING:
-        held, high = 0.25 * AHEAD + (0.66 + 0.5 * rock) * UP, actor.box_half[1] * UP
-        over, down = (0.55 - 0.5 * raised) * AHEAD + 0.98 * UP + high, 0.3 * AHEAD + high  # around the face
-        box = held + raised * (over - held) + lowered * (down - held)
+        at_chest, half = 0.25 * AHEAD + (0.66 + 0.5 * rock) * UP, actor.box_half[1] * UP
+        overhead, ground = (0.55 - 0.5 * raised) * AHEAD + 0.98 * UP + half, 0.3 * AHEAD + half  # around the face
+        box = at_chest + raised * (overhead - at_chest) + lowered * (ground - at_chest)
     for near, side in enumerate((1, -1)):  # three-quarter view: the far side shows ahead of the near one
         ankle = 0.06 * side * AHEAD + (0.035 + 0.012 * side) * UP
         leg, shoulder = bend(hip + 0.035 * side * AHEAD, ankle, actor.leg, -1), chest + 0.065 * side * AHEAD
@@ -153,7 +154,7 @@ def pose(action: str, t: float, actor: SimpleNamespace, take: SimpleNamespace) -
 
 
 def draw_figure(joints: SimpleNamespace, actor: SimpleNamespace, take: SimpleNamespace) -> np.ndarray:
-    """Stool, figure and box over a copy of the place (304, 384, 3): first the far side, then the near one."""
+    """Stool, figure and box on a copy of the background (304, 384, 3): first the far side, then the near one."""
     canvas, unit, wide, chest = actor.place.copy(), FINE * actor.tall, actor.build, joints.chest - 0.04 * UP
 
     def at(x: float, y: float) -> tuple[int, int]:  # in 1/16 pixels: what shift=4 means to OpenCV

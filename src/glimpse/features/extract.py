@@ -14,8 +14,7 @@ import torch
 from tqdm import tqdm
 
 from glimpse.core import frame_store, image, sampling
-from glimpse.core.cache import cache_read, cache_write, source_hash
-from glimpse.core.files import atomic_write
+from glimpse.core.files import atomic_write, cache_read, cache_write, source_hash
 from glimpse.core.frame_store import FrameStore, StoredClip
 from glimpse.core.settings import FeatureSettings
 from glimpse.features import augment, backbone, extractor, flow, flow_histograms, views

@@ -15,5 +15,6 @@ def open_session(model: bytes | Path | str, threads: int = 0) -> "onnxruntime.In
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # errors are raised; ONNX Runtime need not print them as well
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

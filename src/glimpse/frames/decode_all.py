@@ -12,8 +12,7 @@ import cv2
 from tqdm import tqdm
 
 from glimpse.core import frame_store, image, sampling
-from glimpse.core.cache import cache_key, source_hash
-from glimpse.core.files import atomic_folder
+from glimpse.core.files import atomic_folder, cache_key, source_hash
 from glimpse.core.parallel import ProcessPool
 from glimpse.frames import decoder
 from glimpse.frames.dataset import ClipFile, has_clip_name

@@ -1,60 +1,75 @@
-"""A trained approach as `export` writes it, run by ONNX Runtime: it needs NumPy and OpenCV beside it, and no torch."""
+"""Runs an exported model with ONNX Runtime; needs only numpy, opencv-python and onnxruntime.
+
+`glimpse export` writes model.onnx (whole clips) and stream.onnx (frame by frame). Their metadata have "format", the
+number FORMAT, and "config", the JSON of `ModelConfig.to_dict()`.
+"""
 
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 
+from glimpse.features.onnx_session import open_session
 from glimpse.inference.recognizer import Recognizer
+from glimpse.model.config import ModelConfig
 
-FORMAT = 2  # of what stands in an exported model's metadata; another one is refused
+if TYPE_CHECKING:
+    import onnxruntime
+
+FORMAT = 3  # version of the metadata; other versions are refused
 
 
 class OnnxRecognizer(Recognizer):
-    """A model.onnx and, once a stream is read, the stream.onnx beside it. `threads`: of ONNX Runtime; 0 for its own."""
+    """An exported model: model.onnx and, loaded when `step` is first used, the stream.onnx beside it.
+
+    threads: CPU threads of ONNX Runtime, 0 for its default.
+    """
 
     def __init__(self, path: Path | str, threads: int = 0) -> None:
         self.path, self.threads = Path(path), threads
         self.session = self._open(self.path)
-        super().__init__(self._kept(self.path, self.session))
+        super().__init__(self._read_config(self.path, self.session))
 
-    def predict_views(self, looks: np.ndarray) -> np.ndarray:
-        return self.session.run(None, {"looks": looks[None]})[0][0]
+    def predict_views(self, views: np.ndarray) -> np.ndarray:
+        return self.session.run(None, {self.session.get_inputs()[0].name: views[None]})[0][0]
 
     @property
     def state_size(self) -> int:
         return self._stream.get_inputs()[1].shape[1]
 
-    def step(self, look: np.ndarray, carried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        probabilities, after = self._stream.run(None, {"look": look, "carried": carried})
-        return probabilities, after
+    def step(self, view: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        view_input, state_input = self._stream.get_inputs()
+        probabilities, updated = self._stream.run(None, {view_input.name: view, state_input.name: state})
+        return probabilities, updated
 
     @cached_property
-    def _stream(self) -> onnxruntime.InferenceSession:
+    def _stream(self) -> "onnxruntime.InferenceSession":
         path = self.path.with_name("stream.onnx")
         session = self._open(path)
-        if self._kept(path, session) != self.config:
-            raise SystemExit(f"{path}: not of the same training as {self.path}: run `make export`")
+        if self._read_config(path, session) != self.config:
+            raise SystemExit(f"{path}: exported from another training than {self.path}: run `make export`")
         return session
 
-    def _open(self, path: Path) -> onnxruntime.InferenceSession:
-        """A session for an exported model; a file that is missing or damaged ends the program with one line."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = self.threads, 4
+    def _open(self, path: Path) -> "onnxruntime.InferenceSession":
+        """Open an exported model; exits with one line if the file is missing or damaged."""
         try:
             content = path.read_bytes()
         except OSError as error:
             raise SystemExit(f"{path}: {error.strerror or error}: run `make export` to write it") from None
         try:
-            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # many kinds, for bytes that are no model
+            return open_session(content, self.threads)
+        except Exception as error:  # of many types if the bytes are no model
             raise SystemExit(f"{path}: not a model, or damaged ({type(error).__name__})") from None
 
-    def _kept(self, path: Path, session: onnxruntime.InferenceSession) -> dict:
-        """The plain values of model.pt, from the metadata."""
-        held = session.get_modelmeta().custom_metadata_map
-        if held.get("format") != str(FORMAT):
-            raise SystemExit(f"{path}: not a model that this version of Glimpse exported: run `make export`")
-        return json.loads(held["kept"])
+    @staticmethod
+    def _read_config(path: Path, session: "onnxruntime.InferenceSession") -> ModelConfig:
+        """The model's configuration from its metadata."""
+        metadata = session.get_modelmeta().custom_metadata_map
+        if metadata.get("format") != str(FORMAT):
+            raise SystemExit(f"{path}: not a model exported by this version of Glimpse: run `make export`")
+        try:
+            return ModelConfig.from_dict(json.loads(metadata["config"]))
+        except (KeyError, TypeError, ValueError):
+            raise SystemExit(f"{path}: its metadata are damaged: run `make export`") from None

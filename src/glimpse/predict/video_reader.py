@@ -1,6 +1,6 @@
-"""A video of any length, frame by frame, in memory that doesn't grow with it; a broken one is a line in words.
+"""Reads a video of any length frame by frame in constant memory; a damaged one raises UnreadableClip with the reason.
 
-Unlike clips for training it is decoded in this process: frames are too many to be handed over from another.
+Videos are decoded in this process, unlike clips: there are too many frames to send them from another one.
 """
 
 import math
@@ -25,87 +25,88 @@ from glimpse.frames.decoder import (
 )
 from glimpse.predict.stream import DiffBuffer, Stream, WindowPrediction
 
-DEFAULT_FPS = DIFF_INTERVAL_FRAMES / DIFF_INTERVAL_S  # frames a second where the file tells none
+DEFAULT_FPS = DIFF_INTERVAL_FRAMES / DIFF_INTERVAL_S  # frames per second where the file declares none
 
 
 @dataclass
 class VideoReader:
-    """A video that is open: frames a second, and its size in pixels."""
+    """An open video: its frame rate, and its size in pixels."""
 
-    reader: cv2.VideoCapture
+    capture: cv2.VideoCapture
     fps: float
     width: int
     height: int
-    count: int = 0  # frames that have been played
-    length: float = math.inf  # in seconds, once it has been played to its end
+    frames_read: int = 0
+    duration: float = math.inf  # in seconds, known once the video has been read to its end
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
-        """Opens a video. Raises Unreadable with the reason."""
+        """Open a video. Raises UnreadableClip with the reason."""
         quiet()
         if not is_utf8(str(path)):
             raise UnreadableClip(NOT_UTF8)
         sniff_file(path)
-        reader = open_capture(path)
-        fps = reader.get(cv2.CAP_PROP_FPS)
-        width, height = int(reader.get(cv2.CAP_PROP_FRAME_WIDTH)), int(reader.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        capture = open_capture(path)
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         if min(width, height) < MIN_SIDE:
             raise UnreadableClip(f"too small: {width}x{height} pixels, at least {MIN_SIDE} are needed")
         if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
             raise UnreadableClip(f"too narrow: {width}x{height} pixels")
-        return cls(reader, fps if 0 < fps < 1000 else DEFAULT_FPS, width, height)
+        return cls(capture, fps if 0 < fps < 1000 else DEFAULT_FPS, width, height)
 
     @property
-    def seconds(self) -> float:
-        """How much of it has been played, by the count of frames and the frame rate."""
-        return self.count / self.fps
+    def position(self) -> float:
+        """Time of the next frame in seconds, from the number of frames read and the frame rate."""
+        return self.frames_read / self.fps
 
-    def frames(self, wanted: Callable[[float], bool]) -> Iterator[tuple[float, np.ndarray]]:
-        """Times in seconds, and the frames shown from then on, BGR (height, width, 3).
+    def frames(self, select: Callable[[float], bool]) -> Iterator[tuple[float, np.ndarray]]:
+        """Yield (time in seconds, BGR frame (height, width, 3)) of each frame whose time `select` accepts.
 
-        `wanted`: of a time, whether a frame there is converted, and given, at all. Raises Unreadable if there is none.
+        Other frames are decoded, but not converted. Raises UnreadableClip if there are fewer than two frames.
         """
         try:
-            while self.reader.grab():
-                if wanted(self.seconds):
-                    ok, frame = self.reader.retrieve()
+            while self.capture.grab():
+                if select(self.position):
+                    ok, frame = self.capture.retrieve()
                     if not ok:
                         break
-                    yield self.seconds, frame
-                self.count += 1
+                    yield self.position, frame
+                self.frames_read += 1
         except cv2.error as error:
             raise UnreadableClip(f"OpenCV fails on it: {error.err}") from None
-        if self.count < 2:
-            raise UnreadableClip("only one frame could be decoded" if self.count else "no frame could be decoded")
-        self.length = self.seconds
+        if self.frames_read < 2:
+            reason = "only one frame could be decoded" if self.frames_read else "no frame could be decoded"
+            raise UnreadableClip(reason)
+        self.duration = self.position
 
-    def followed(
-        self, stream: Stream, show: Callable[[np.ndarray, Stream], None] | None = None
+    def infer(
+        self, stream: Stream, on_frame: Callable[[np.ndarray, Stream], None] | None = None
     ) -> Iterator[WindowPrediction]:
-        """Every window of the video, as `stream` tells it; of a video shorter than one, what was read of it.
+        """Yield the prediction of every window; of a video shorter than one window, that of the frames it has.
 
-        `show` gets every frame when it has been seen; without it, frames that aren't looked at are not converted.
+        on_frame: called with every frame after `stream` has received it; without it, unused frames are not converted.
         """
-        lasts, recent, told = 1 / self.fps, DiffBuffer(), False
-        for time, frame in self.frames(lambda time: bool(show) or stream.near(time, lasts)):
-            for belief in stream.see(time, frame, recent.add(time, frame), lasts):
-                told = True
-                yield belief
-            if show:
-                show(frame, stream)
-        if not told and stream.now:
-            yield stream.now
+        frame_seconds, buffer, predicted = 1 / self.fps, DiffBuffer(), False
+        for time, frame in self.frames(lambda time: bool(on_frame) or stream.needs(time, frame_seconds)):
+            for prediction in stream.add(time, frame, buffer.add(time, frame), frame_seconds):
+                predicted = True
+                yield prediction
+            if on_frame:
+                on_frame(frame, stream)
+        if not predicted and stream.latest:
+            yield stream.latest
 
 
 def quiet() -> None:
-    """What OpenCV and FFmpeg would write on stderr goes nowhere: the reason is ours to give. Before either is used."""
+    """Discard what OpenCV and FFmpeg would print on stderr. Call it before either is used."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def seconds_of(path: Path | str) -> float:
-    """How long a video is, by decoding it. Raises Unreadable."""
-    playback = VideoReader.open(path)
-    for _ in playback.frames(lambda _: False):
+def video_duration(path: Path | str) -> float:
+    """The length of a video in seconds, by decoding it. Raises UnreadableClip."""
+    reader = VideoReader.open(path)
+    for _ in reader.frames(lambda _: False):
         pass
-    return playback.length
+    return reader.duration

@@ -1,164 +1,223 @@
-"""Trials: trainings of what reads the looks, many of them on the same stored features, each tested on a fold.
+"""Trials: trainings of a temporal head on the stored features, each tested on one fold of a k-fold split by group.
 
-They differ from the models of `train` in nothing but what a `Trial` says.
+Apart from what `Trial` says they are trained like the models of the stages `train-*`. The logits of each trial are kept
+in `.cache/trials/`, so that a repeated or killed run trains only what is missing.
 """
 
 import contextlib
+import hashlib
+import io
+import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import softmax
 from tqdm import tqdm
 
-from glimpse.core.splits import Split
-from glimpse.core.files import load_array, read_table
+from glimpse.core import sampling
+from glimpse.core.files import cache_key, cache_read, cache_write, load_array, read_table, source_hash
 from glimpse.core.parallel import parallel_map
-from glimpse.features.extractor import feature_dims
+from glimpse.core.settings import Settings
+from glimpse.core.splits import Split
+from glimpse.features.extractor import feature_dims, versions
 from glimpse.features.views import ViewConfig
 from glimpse.inference.confidence import confidence_threshold
+from glimpse.model import heads, ridge
 from glimpse.model.calibration import fit_temperature
-from glimpse.model.network import build_head
+from glimpse.model.heads import build_head
+from glimpse.split import stratified
 from glimpse.split.stratified import assign_groups, class_counts_by_group, fold_split
+from glimpse.train import datasets, loop
 from glimpse.train.datasets import FeatureDataset, FrameSampler
-from glimpse.train.loop import loader, predict_logits, train
+from glimpse.train.loop import Trainer
+
+CACHE = Path(".cache/trials")
+FEATURES = "data/features.npy"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: how many frames are read, by what, the first how many views of each, with which share of the
-    groups."""
+    """One training: how many frames it reads, with which head and which modalities, and what it is trained on."""
 
-    use: int
-    temporal: str
-    views: int  # 1: the frames alone; as many as looks have: what changed and what moved, too
+    num_frames: int
+    head: str
+    num_modalities: int  # the first ones, in the order of the features; 1: RGB alone
     seed: int
     fold: int
-    share: float = 1.0  # of the groups that may be trained on
-    left_out: str = ""  # an action that no training sees
+    train_share: float = 1.0  # of the groups of train and val
+    left_out: str = ""  # an action that is tested and never trained on
 
 
-def load_all_clips(stage: str, tune: int) -> tuple[list[str], list[str], list[str]]:
-    """The clips in the order of their features, with their actions and groups, for a stage that trains on all of them.
+@dataclass(frozen=True)
+class FoldedClips:
+    """The clips of all trials, in the order of their features, and how they are divided into folds.
 
-    A tuned backbone, a clip that stands in no part and damaged features end the program with one line.
+    val: fraction of the clips outside the test fold.
     """
-    if tune:
-        raise SystemExit(f"{stage}: reads the frozen backbone's features, so model.finetune_blocks must be 0")
-    split = read_table("data/split.csv", ["clip", "action", "group"]).set_index("clip")
-    clips = read_table("data/clips.csv", ["clip"])["clip"].tolist()
-    load_array("data/features.npy", len(clips), None, None, None)  # found damaged here, not in every training
-    missing = [clip for clip in clips if clip not in split.index]
+
+    clips: list[str]
+    actions: list[str]
+    groups: list[str]
+    folds: int
+    val: float
+    seed: int
+
+    def split(self, trial: Trial) -> dict[str, np.ndarray]:
+        """The rows of each split in a trial: {"train" | "val" | "test": int (clips,)}."""
+        val_seed = f"{self.seed} {trial.seed} {trial.fold}"
+        counts = class_counts_by_group(self.actions, self.groups)
+        splits: dict[str, str] = fold_split(counts, self.folds, trial.fold, self.val, self.seed, val_seed)
+        if trial.train_share < 1:
+            for name in ("train", "val"):  # a refit trains on both
+                members = {group: its_counts for group, its_counts in counts.items() if splits[group] == name}
+                shares = {name: trial.train_share, "unused": 1 - trial.train_share}
+                splits |= assign_groups(members, shares, f"{val_seed} share")
+        names = np.array([splits[group] for group in self.groups])
+        trained = np.array([action != trial.left_out for action in self.actions])
+        return {
+            name: np.flatnonzero((names == name) & (trained | (name == "test"))) for name in ("train", "val", "test")
+        }
+
+    def is_feasible(self, trial: Trial) -> bool:
+        """Whether test has clips, and train and val have clips of all actions that are not left out, at least two."""
+        actions = {name: {self.actions[row] for row in rows} for name, rows in self.split(trial).items()}
+        expected = set(self.actions) - {trial.left_out}
+        return len(expected) > 1 and actions["train"] == actions["val"] == expected and bool(actions["test"])
+
+    def check(self, trials: Sequence[Trial], tool: str) -> None:
+        """Exit with one line if a trial is not feasible."""
+        if not all(map(self.is_feasible, trials)):
+            raise SystemExit(
+                f"{tool}: with --folds {self.folds} a fold has no clips of some action in train, val or test: each "
+                "action needs more groups than there are folds: choose fewer folds"
+            )
+
+
+def load_clips(tool: str, settings: Settings, folds: int, folder: Path | str = ".") -> FoldedClips:
+    """All clips of data/clips.csv below `folder`, with their actions and groups of data/split.csv.
+
+    Exits with one line for a finetuned backbone, damaged features, or a clip that is in no split.
+    """
+    if settings.model.finetune_blocks:
+        raise SystemExit(
+            f"{tool}: trains on the frozen backbone's features: set model.finetune_blocks to 0 in params.yaml"
+        )
+    data = Path(folder, "data")
+    table = read_table(data / "split.csv", ["clip", "action", "group"]).set_index("clip")
+    clips = read_table(data / "clips.csv", ["clip"])["clip"].tolist()
+    load_array(data / "features.npy", len(clips), None, None, None)  # now, not in every training
+    missing = [clip for clip in clips if clip not in table.index]
     if missing:
-        raise SystemExit(f"data/split.csv: has no {missing[0]}: {stage} wants every clip, so no official lists")
-    held = split.loc[clips]
-    return clips, held["action"].tolist(), held["group"].tolist()
+        raise SystemExit(
+            f"data/split.csv: {missing[0]} is in no split: {tool} needs all clips, so it does not work with official "
+            "lists that leave some out"
+        )
+    rows = table.loc[clips]
+    return FoldedClips(clips, rows["action"].tolist(), rows["group"].tolist(), folds, settings.split.val, settings.seed)
 
 
 def run_trials(
-    trials: Sequence[Trial], clips: Sequence[str], actions: Sequence[str], groups: Sequence[str], folds: int,
-    s: SimpleNamespace, features: Path | str = "data/features.npy",
-) -> pd.DataFrame:  # fmt: skip
-    """Run the trials side by side; a table with a row for every trial and each of its clips of val and test.
+    trials: Sequence[Trial], data: FoldedClips, settings: Settings, features: Path | str = FEATURES
+) -> pd.DataFrame:
+    """Train what is not cached, one training per core; returns a row for each trial and each of its val and test clips.
 
-    `clips`, `actions` and `groups` tell of each row of the features; `folds` how many. `s` holds the settings seed,
-    candidates, frames, draw, redraw, split, features, model, train and evaluate. Columns: those of `Trial`, part,
-    clip, action, group, right (its answer is), known (sure enough to say so), and p(<action>), the probability of
-    each action that the trial knows.
+    Columns: those of `Trial`, split, clip, action, group, correct, answered (confident enough for
+    `evaluate.max_error`), and p(<action>), the probability of each action that the trial knows.
     """
-    run = partial(_run, clips=clips, actions=actions, groups=groups, folds=folds, s=s, features=features)
-    with parallel_map(run, trials) as done:
-        tables, tenth = [], max(1, len(trials) // 10)
-        for table in tqdm(done, "trainings", len(trials), disable=None):
-            tables.append(table)
-            if len(tables) % tenth == 0:
-                tqdm.write(f"{len(tables)} of {len(trials)} trainings are done")
-                sys.stdout.flush()
+    entries = _cache_entries(trials, data, settings, features)
+    missing = [(trial, path) for trial, path in zip(trials, entries, strict=True) if cache_read(path) is None]
+    if len(missing) < len(trials):
+        print(f"{len(trials) - len(missing)} of {len(trials)} trainings are in {CACHE}/ already", flush=True)
+    if missing:
+        with parallel_map(partial(train_trial, data=data, settings=settings, features=features), missing) as finished:
+            for number, _ in enumerate(tqdm(finished, "trainings", len(missing), disable=None), 1):
+                if number % max(1, len(missing) // 10) == 0:
+                    tqdm.write(f"{number} of {len(missing)} trainings are done")
+                    sys.stdout.flush()
+    tables = [
+        predictions(trial, data, _read_logits(path), settings.evaluate.max_error)
+        for trial, path in zip(trials, entries, strict=True)
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
-def trial_split(
-    trial: Trial, actions: Sequence[str], groups: Sequence[str], folds: int, val: float, seed: int
-) -> dict[str, np.ndarray]:
-    """Which rows train, validate and are tested in a trial: {"train" | "val" | "test": int array}."""
-    drawn = f"{seed} {trial.seed} {trial.fold}"
-    holdings = class_counts_by_group(actions, groups)
-    part_of = fold_split(holdings, folds, trial.fold, val, seed, drawn)
-    if trial.share < 1:
-        for part in ("train", "val"):  # the second training reads both
-            held = {group: its for group, its in holdings.items() if part_of[group] == part}
-            part_of |= assign_groups(held, {part: trial.share, "unused": 1 - trial.share}, f"{drawn} share")
-    parts = np.array([part_of[group] for group in groups])
-    seen = np.array([action != trial.left_out for action in actions])
-    return {part: np.flatnonzero((parts == part) & (seen | (part == "test"))) for part in ("train", "val", "test")}
+def _cache_entries(trials: Sequence[Trial], data: FoldedClips, settings: Settings, features: Path | str) -> list[Path]:
+    """The cache entry of each trial: keyed by all that its logits depend on."""
+    modules = datasets, heads, loop, ridge, sampling, stratified, sys.modules[__name__]
+    config = ViewConfig.from_settings(settings.features)
+    sampled = [settings.candidates, settings.frames, settings.sampling, settings.resample_each_epoch]
+    model = [settings.model.hidden, settings.model.dropout, settings.features.augmented_views, feature_dims(config)]
+    train = settings.train.model_dump()
+    shared = cache_key(features, source_hash(*modules), versions(), sampled, model, train, asdict(data))
+    keys = [hashlib.sha256(json.dumps([shared, asdict(trial)]).encode()).hexdigest()[:40] for trial in trials]
+    return [CACHE / key[:2] / f"{key}.npz" for key in keys]
 
 
-def is_feasible(trial: Trial, actions: Sequence[str], groups: Sequence[str], folds: int, val: float, seed: int) -> bool:
-    """Whether a trial has clips to test, and clips of every action that it knows to train on and to validate."""
-    parts = trial_split(trial, actions, groups, folds, val, seed)
-    known = set(actions) - {trial.left_out}
-    of = {part: {actions[row] for row in rows} for part, rows in parts.items()}
-    return len(known) > 1 and of["train"] == of["val"] == known and bool(of["test"])
+def _read_logits(path: Path) -> dict[str, np.ndarray]:
+    content = cache_read(path)
+    if content is None:
+        raise SystemExit(f"{path}: deleted or damaged meanwhile: run the command again")
+    with np.load(io.BytesIO(content)) as arrays:
+        return dict(arrays)
 
 
-def _run(
-    trial: Trial, clips: Sequence[str], actions: Sequence[str], groups: Sequence[str], folds: int,
-    s: SimpleNamespace, features: Path | str,
-) -> pd.DataFrame:  # fmt: skip
-    """One trial: its rows of the table."""
+def train_trial(job: tuple[Trial, Path], data: FoldedClips, settings: Settings, features: Path | str) -> None:
+    """Train one trial, in a worker process, and cache its logits after the last frame of the val and test clips."""
+    trial, path = job
     torch.set_num_threads(1)
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        names = sorted(set(actions) - {trial.left_out})
-        rows = trial_split(trial, actions, groups, folds, s.split.val, s.seed)
-        numbers = np.array([names.index(action) if action in names else -1 for action in actions], dtype=np.int64)
-        parts = {part: Split([clips[row] for row in held], [], held, numbers[held]) for part, held in rows.items()}
-        read = feature_dims(ViewConfig.from_settings(s.features))[: trial.views]
-        stored = np.load(features, mmap_mode="r")[..., : sum(read)]
-        beliefs = train_and_predict(trial, stored, read, parts, len(names), s)
-    temperature = fit_temperature(beliefs["val"], parts["val"].labels)
-    chances = {part: torch.softmax(torch.from_numpy(of) / temperature, 1) for part, of in beliefs.items()}
-    sure = {part: of.max(1) for part, of in chances.items()}
-    limit = confidence_threshold(
-        sure["val"].values.numpy(), sure["val"].indices.numpy() == parts["val"].labels, s.evaluate.max_error
-    )
+    with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
+        class_names = sorted(set(data.actions) - {trial.left_out})
+        splits = _splits(trial, data, class_names)
+        dims = feature_dims(ViewConfig.from_settings(settings.features))[: trial.num_modalities]
+        stored = np.load(features, mmap_mode="r")[..., : sum(dims)]
+        torch.manual_seed(trial.seed)
+        head = build_head(trial.head, dims, settings.model.hidden, len(class_names), settings.model.dropout)
+        sampler = FrameSampler(
+            settings.candidates, settings.frames, trial.num_frames, settings.sampling,
+            settings.features.augmented_views, settings.resample_each_epoch, trial.seed,
+        )  # fmt: skip
+        parameters = [{"params": list(head.parameters()), "lr": settings.train.lr}]
+        trainer = Trainer(head, partial(FeatureDataset, stored), sampler, settings.train, parameters, trial.seed)
+        val_logits = trainer.train(splits["train"], splits["val"]).val_logits
+        test_logits, _ = trainer.predict_logits(trainer.network, trainer.eval_loader(splits["test"]))
+    content = io.BytesIO()
+    np.savez(content, val=val_logits.numpy(), test=test_logits.numpy())
+    cache_write(path, content.getvalue())
+
+
+def _splits(trial: Trial, data: FoldedClips, class_names: list[str]) -> dict[str, Split]:
+    """The splits of a trial, with class indices; that of the left-out action is -1."""
+    indices = {name: index for index, name in enumerate(class_names)}
+    labels = np.array([indices.get(action, -1) for action in data.actions], dtype=np.int64)
+    return {
+        name: Split([data.clips[row] for row in rows], [data.groups[row] for row in rows], rows, labels[rows])
+        for name, rows in data.split(trial).items()
+    }
+
+
+def predictions(trial: Trial, data: FoldedClips, logits: dict[str, np.ndarray], max_error: float) -> pd.DataFrame:
+    """A trial's rows of the table of `run_trials`, from its logits {"val" | "test": (clips, classes)}."""
+    class_names = sorted(set(data.actions) - {trial.left_out})
+    splits = _splits(trial, data, class_names)
+    temperature = fit_temperature(logits["val"], splits["val"].labels)
+    probabilities = {name: softmax(values.astype(float) / temperature, axis=1) for name, values in logits.items()}
+    correct = {name: values.argmax(1) == splits[name].labels for name, values in logits.items()}
+    threshold = confidence_threshold(probabilities["val"].max(1), correct["val"], max_error)
     tables = []
-    for part in ("val", "test"):
-        held = rows[part]
-        table = pd.DataFrame([trial.__dict__] * len(held))
-        table["part"], table["clip"] = part, [clips[row] for row in held]
-        table["action"], table["group"] = [actions[row] for row in held], [groups[row] for row in held]
-        table["right"] = sure[part].indices.numpy() == parts[part].labels
-        table["known"] = sure[part].values.numpy() >= limit
-        table[[f"p({name})" for name in names]] = chances[part].numpy()
+    for name in ("val", "test"):
+        split = splits[name]
+        table = pd.DataFrame([asdict(trial)] * len(split.clips))
+        table["split"], table["clip"] = name, split.clips
+        table["action"], table["group"] = [data.actions[row] for row in split.rows], split.groups
+        table["correct"] = correct[name]
+        table["answered"] = probabilities[name].max(1) >= threshold
+        table[[f"p({action})" for action in class_names]] = probabilities[name]
         tables.append(table)
     return pd.concat(tables)
-
-
-def train_and_predict(
-    trial: Trial, features: np.ndarray, read: list[int], parts: dict[str, Split], count: int, s: SimpleNamespace
-) -> dict[str, np.ndarray]:
-    """Train as a trial says; the logits after the last frame of val and test, {part: float32 (clips, count)}."""
-    torch.manual_seed(trial.seed)
-    kept = {"kind": trial.temporal, "hidden": s.model.hidden, "dropout": s.model.dropout}
-    network = build_head(**kept, feature_dims=read, actions=count)
-    draws = partial(
-        FrameSampler,
-        s.candidates,
-        s.frames,
-        trial.use,
-        s.sampling,
-        s.features.augmented_views,
-        s.resample_each_epoch,
-        trial.seed,
-    )
-    trained = [{"params": list(network.parameters()), "lr": s.train.lr}]
-    readings, cpu = partial(FeatureDataset, features), torch.device("cpu")
-    *_, val = train(readings, draws, parts["train"], parts["val"], network, trained, s.train, trial.seed, cpu)
-    tested = loader(readings(parts["test"], *draws(parts["test"].clips).eval_positions()), s.train.batch_size, 0)
-    return {"val": val.numpy(), "test": predict_logits(network, tested, cpu, "float32")[0].numpy()}

@@ -13,8 +13,7 @@ from typing import Any, Self
 
 import torch
 
-from glimpse.core.cache import source_hash
-from glimpse.core.files import atomic_write
+from glimpse.core.files import atomic_write, source_hash
 from glimpse.model.model_file import from_bytes, to_bytes
 
 MAX_TIME_SHARE = 0.04  # of the training's time that saving checkpoints may take

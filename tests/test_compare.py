@@ -6,9 +6,8 @@ import sys
 
 import pandas as pd
 import pytest
-from scipy import stats
-
 import summarise
+from scipy import stats
 
 
 def state(accuracy, n=40, **changes):

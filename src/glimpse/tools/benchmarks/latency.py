@@ -1,0 +1,149 @@
+"""Benchmark of latency: how long from a file to a prediction, and per frame of a stream; start-up is not counted.
+
+All models process the same clip, which is drawn into a temporary folder: 10 seconds of the demo's actions, 320x240
+pixels, 25 frames per second, MPEG-4. Streams are processed on one core.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from glimpse.demo.stick_figure import ACTIONS, draw_clip, make_actor
+from glimpse.frames.decoder import open_capture, read_clip, store_clip
+from glimpse.inference.recognizer import Recognizer
+from glimpse.predict.load import load_recognizer
+from glimpse.predict.stream import DiffBuffer, Stream
+from glimpse.predict.video_reader import VideoReader, quiet
+
+SECONDS, WIDTH, HEIGHT, FPS = 10, 320, 240, 25
+TARGET_FLOOR, TARGET_FILE_MS, TARGET_FRAME_MS = 1.2, 190, 16  # decoding: times the floor
+WINDOW = 2.0  # seconds, about as long as the demo's clips: 5 frames per second are read
+
+Times = dict[str, float]  # milliseconds of each step
+
+
+def measure_latency(models: Sequence[str], rounds: int) -> None:
+    """Print the median, lowest and highest time of each step over the rounds, in which the models take turns."""
+    quiet()
+    with tempfile.TemporaryDirectory() as work:
+        clip = Path(work) / "clip.mp4"
+        write_clip(clip)
+        size = f"{SECONDS} s, {WIDTH}x{HEIGHT}, {FPS} frames/s"
+        print(f"\nlatency: a clip of {size}; {os.cpu_count()} cores; OpenCV {cv2.__version__}")
+        for model, times in _take_turns(models, rounds, file_to_prediction, clip, threads=0).items():
+            ratio = np.median([row["decode"] / row["floor: grab all frames"] for row in times])
+            targets = {
+                "decode": f"x{ratio:.2f} of the floor; target: x{TARGET_FLOOR}",
+                "file to prediction": f"target: {TARGET_FILE_MS} ms",
+            }
+            print(f"\n{model}: from a file to a prediction")
+            print_times(times, targets)
+        use_one_core()
+        for model, times in _take_turns(models, rounds, stream_frames, clip, threads=1).items():
+            rate = 1000 / np.median([row["a frame of the video, decoded"] for row in times])
+            notes = {
+                "a frame that is read": f"target: {TARGET_FRAME_MS} ms",
+                "a frame of the video, decoded": f"{rate:.0f} frames/s",
+            }
+            print(f"\n{model}: a stream with windows of {WINDOW:g} s, on one core")
+            print_times(times, notes)
+
+
+def _take_turns(
+    models: Sequence[str], rounds: int, measure: Callable[[Recognizer, Path], Times], clip: Path, threads: int
+) -> dict[str, list[Times]]:
+    """What `measure` returns for each model in each round, but the first one, which warms up."""
+    recognizers = {model: load_recognizer(model, threads) for model in models}
+    times: dict[str, list[Times]] = {model: [] for model in models}
+    for _ in range(rounds + 1):
+        for model, recognizer in recognizers.items():
+            times[model].append(measure(recognizer, clip))
+    return {model: rows[1:] for model, rows in times.items()}
+
+
+def write_clip(path: Path) -> None:
+    """Write the clip: the demo's actions one after the other."""
+    rng, actor = np.random.default_rng(0), make_actor(0, seed=0)
+    frames = [frame for action in 2 * ACTIONS for frame in draw_clip(action, actor, rng)]
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
+    for frame in frames[: SECONDS * FPS]:
+        writer.write(cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
+    writer.release()
+
+
+def use_one_core() -> None:
+    """One thread for OpenCV and PyTorch and, where the system can, one core for all that starts from now on."""
+    cv2.setNumThreads(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def grab_all_frames(path: Path) -> None:
+    """Decode every frame and convert none."""
+    capture = open_capture(path)
+    while capture.grab():
+        pass
+
+
+def time_steps(*steps: Callable[[Any], Any]) -> list[float]:
+    """Milliseconds of each step; a step gets what the one before returned."""
+    times, value = [], None
+    for step in steps:
+        start = time.perf_counter()
+        value = step(value)
+        times.append((time.perf_counter() - start) * 1000)
+    return times
+
+
+def file_to_prediction(recognizer: Recognizer, path: Path) -> Times:
+    """The steps from a file to its prediction, their sum, and for comparison decoding alone and its floor."""
+    config = recognizer.config
+    decoding = time_steps(
+        lambda _: grab_all_frames(path),
+        lambda _: read_clip(path, config.candidates, HEIGHT),  # the original size: nothing is scaled
+    )
+    steps = time_steps(
+        lambda _: read_clip(path, config.candidates, config.frame_size),
+        store_clip,
+        lambda stored: recognizer.prepare(path.name, stored).clean,
+        recognizer.predict_views,
+    )
+    names = "decode and scale", "store as JPEGs", "compute views", "model", "file to prediction"
+    return dict(zip(["floor: grab all frames", "decode", *names], [*decoding, *steps, sum(steps)], strict=True))
+
+
+def stream_frames(recognizer: Recognizer, path: Path) -> Times:
+    """A frame that the model reads from a stream, the model alone for it, and a frame of the video with decoding.
+
+    The time of a frame that is read includes the other candidates before it.
+    """
+    frames, diffs = list(VideoReader.open(path).frames(lambda _: True)), DiffBuffer()
+    decoded, video = Stream(recognizer, WINDOW), Stream(recognizer, WINDOW)
+    read = round(SECONDS / WINDOW * recognizer.config.frames)
+    size, modalities = recognizer.views.size, recognizer.views.num_modalities
+    view = np.zeros((modalities, size, size, 3), np.uint8)
+    state = np.zeros((recognizer.num_frames, recognizer.state_size), np.float32)
+    times = time_steps(
+        lambda _: [decoded.add(at, frame, diffs.add(at, frame), 1 / FPS) for at, frame in frames],
+        lambda _: [recognizer.step(view, state) for _ in range(read)],
+        lambda _: list(VideoReader.open(path).infer(video)),
+    )
+    names = "a frame that is read", "model, for the same", "a frame of the video, decoded"
+    return dict(zip(names, np.array(times) / [read, read, len(frames)], strict=True))
+
+
+def print_times(rows: list[Times], notes: Mapping[str, str]) -> None:
+    """Print the median of each step, the lowest and the highest, and its note."""
+    for name in rows[0]:
+        times = np.array([row[name] for row in rows])
+        spread = f"({times.min():.1f} to {times.max():.1f}, n = {len(times)})"
+        print(f"  {name:<30}{np.median(times):>8.1f} ms  {spread:<32}{notes.get(name, '')}".rstrip(), flush=True)
