@@ -33,7 +33,7 @@ def test_few_clips_and_few_groups():
 
 def test_leaked_test_clips():
     (row,) = checks.check_leakage({"a", "b"}, 40)
-    assert row["value"] == 0.05 and row["message"].startswith("2 of 40 test clips look like, or are named like, clips")
+    assert row["value"] == 0.05 and row["message"].startswith("2 of 40 test clips are near duplicates of, or")
     assert checks.check_leakage(set(), 40) == []
 
 
