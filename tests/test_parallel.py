@@ -15,7 +15,7 @@ import predict
 import psutil
 import pytest
 from conftest import ROOT
-from test_evaluate import run_predict
+from test_predict import run_predict
 
 from glimpse.core.parallel import ProcessPool, parallel_map
 
