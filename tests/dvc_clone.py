@@ -35,10 +35,13 @@ class Clone:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         nowhere = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https")}
         environment = {**os.environ, **nowhere, "PATH": path, "DVC_NO_ANALYTICS": "1", "COLUMNS": "110"}
+        environment["PYTHONPATH"] = str(self.folder / "src")
         return {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
     def run(self, *command, fails=False, where=None):
         """What a command prints, both streams; it must succeed, or fail where that is expected."""
+        if command[0] == "glimpse":  # installed, it is of another copy of the repository
+            command = ("python", "-m", "glimpse.cli", *command[1:])
         done = subprocess.run(command, cwd=where or self.folder, check=False, **self._how)
         assert (done.returncode != 0) == fails, f"{command} ended with {done.returncode}: {done.stdout}"
         return done.stdout

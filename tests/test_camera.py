@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import grey_levels, write_clip
 from fake_recognizers import Blank, Slow
-from test_evaluate import run_predict
+from test_predict import run_predict
 
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.predict import live

@@ -181,8 +181,8 @@ def test_stored_frames_that_are_damaged_are_refused(copied, stage):
     [
         ("data/clips.csv", ["duplicates", "split", "features", "train", "evaluate", "report"]),
         ("data/duplicates.csv", ["split"]),
-        ("data/split.csv", ["train", "evaluate", "report"]), ("data/leaks.csv", ["evaluate", "report"]),
-        ("data/rejected.csv", ["report"]), ("metrics/recall.csv", ["report"]),
+        ("data/split.csv", ["train", "evaluate", "report"]), ("data/leaks.csv", ["report"]),
+        ("data/rejected.csv", ["report"]), ("metrics/tables/recall.csv", ["report"]),
     ],
 )  # fmt: skip
 def test_tables_that_are_damaged_are_refused(copied, stage, table, stages):

@@ -177,16 +177,13 @@ def test_ones_own_clips_versioned_by_dvc_and_a_training_without_dvc(clone):
     clone.restore()
 
 
-def test_readmes_commands_run(clone, tmp_path):
-    """Every line of README's blocks marked `sh run`, in their order."""
-    readme = (clone.folder / "README.md").read_text()
-    mine = tmp_path / "my clips"
-    shutil.copytree(clone.folder / "data/demo", mine)
-    commands = [
-        line for block in re.findall(r"```sh run\n(.*?)```", readme, re.DOTALL) for line in block.splitlines() if line
-    ]
-    assert len(commands) >= 6
+def test_the_commands_of_readme_and_docs_run(clone, tmp_path):
+    """Every line of the blocks marked `sh run`, in their order; a line that stands on several pages runs once."""
+    clips = tmp_path / "my clips"
+    shutil.copytree(clone.folder / "data/demo", clips)
+    pages = [clone.folder / "README.md", *sorted((clone.folder / "docs").glob("*.md"))]
+    blocks = [block for page in pages for block in re.findall(r"```sh run\n(.*?)```", page.read_text(), re.DOTALL)]
+    commands = dict.fromkeys(line for block in blocks for line in block.splitlines() if line)
+    assert len(commands) >= 12
     for command in commands:
-        words = shlex.split(command.partition(" #")[0])
-        words = [str(mine) if word == "PATH/TO/CLIPS" else word.replace("PATH/TO/CLIPS", str(mine)) for word in words]
-        clone.run(*words)
+        clone.run(*(word.replace("PATH/TO/CLIPS", str(clips)) for word in shlex.split(command.partition(" #")[0])))

@@ -193,7 +193,7 @@ def test_killed_and_stopped_again_and_again_it_comes_to_the_same_bytes(tmp_path,
         resumed += re.findall(r".*: resuming at epoch \d+", repro.printed)
         if which == signal.SIGINT:
             assert "Traceback" not in repro.printed and not leftovers(folder), repro.printed
-            said += re.findall(r".*: stopped; started again, it goes on from what is done\n", repro.printed)
+            said += re.findall(r".*: stopped; started again, it continues from what is done\n", repro.printed)
         differ = half_written(folder, whole)
         assert set(differ) <= {"dvc.lock", "data/dvc.lock", "metrics/test.json"}, (stage, which, differ)  # Git's
         assert all(entry.stat().st_mtime_ns == written for entry, written in done.items())  # and not made again

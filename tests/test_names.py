@@ -51,9 +51,9 @@ def test_odd_names_of_clips_actions_and_groups_reach_every_table_and_plot(clips,
     found = {(row["clip"], row["action"], row["group"]) for row in table}
     held = [path.relative_to(clips) for path in clips.rglob("*.avi")]
     assert found == {(path.as_posix(), path.parts[0], path.parts[1]) for path in held} and len(held) == 40
-    recall = rows_of(clone, "metrics/recall.csv")
+    recall = rows_of(clone, "metrics/tables/recall.csv")
     assert [row["action"] for row in recall] == sorted(ACTIONS)
-    answers = rows_of(clone, "metrics/predictions-all10.csv")
+    answers = rows_of(clone, "metrics/tables/predictions-all10.csv")
     assert set(answers[0]) >= {f"p({action})" for action in ACTIONS}
 
     clone.run("dvc", "plots", "show")

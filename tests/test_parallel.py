@@ -15,7 +15,7 @@ import predict
 import psutil
 import pytest
 from conftest import ROOT
-from test_evaluate import run_predict
+from test_predict import run_predict
 
 from glimpse.core.parallel import ProcessPool, parallel_map
 
@@ -146,7 +146,7 @@ def test_ctrl_c_ends_all_processes_and_is_one_line(tmp_path, whole_group):
             os.killpg(process.pid, signal.SIGKILL)
             raise
     assert process.returncode == -signal.SIGINT and time.monotonic() - began < 5
-    assert output == ("", "study: stopped; started again, it goes on from what is done\n")
+    assert output == ("", "study: stopped; started again, it continues from what is done\n")
 
 
 def test_workers_that_hang_end_when_their_parent_is_killed(tmp_path):

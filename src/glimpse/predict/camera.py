@@ -8,6 +8,7 @@ no screen; q or Ctrl-C ends it. Writes nothing.
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +21,6 @@ from typing import Self
 import cv2
 import numpy as np
 
-from glimpse.core.stage import catchable_ctrl_c
 from glimpse.frames.decoder import UnreadableClip
 from glimpse.predict.load import load_recognizer
 from glimpse.predict.options import add_model_options, add_window_option, model_path, window_seconds
@@ -213,11 +213,12 @@ def terminal_output(stream: Stream, threshold: float) -> OnFrame:
 def show_camera(camera: Camera, stream: Stream, threshold: float) -> None:
     """Predict until the camera ends, or q or Ctrl-C is pressed; the last line printed is the last prediction."""
     screen = has_screen()
+    if callable(signal.getsignal(signal.SIGINT)):  # not ignored, as in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # here it is a way to end, and no failure
     try:
-        with catchable_ctrl_c():
-            output = window_output if screen else terminal_output
-            ended_by_user = predict_frames(camera, stream, output(stream, threshold))
-            reason = "ended" if ended_by_user else "the camera gave no more frames"
+        output = window_output if screen else terminal_output
+        ended_by_user = predict_frames(camera, stream, output(stream, threshold))
+        reason = "ended" if ended_by_user else "the camera gave no more frames"
     except KeyboardInterrupt:
         reason = "stopped"
     if screen:

@@ -13,7 +13,7 @@ import predict
 import pytest
 from conftest import ROOT, grey_levels, write_clip
 from fake_recognizers import Blank
-from test_evaluate import run_predict
+from test_predict import run_predict
 
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.predict import following, overlay, segments
