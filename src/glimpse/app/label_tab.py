@@ -1,6 +1,6 @@
 """The tab that reviews labels: clips to play, suggestions to accept, and the corrections in data/labels.csv.
 
-Reads metrics/label_issues.csv, metrics/tables/predictions-all10.csv, data/labels.csv. Writes data/labels.csv on request.
+Reads metrics/label_issues.csv, metrics/tables/predictions-all10.csv and data/labels.csv, which it also writes.
 Clips are <video> elements: gr.Video would have all clips of a page decoded before it shows the first.
 """
 
@@ -102,7 +102,7 @@ def build(folders: dict[str, str]) -> None:
             choices = sorted({*actions, *corrections.values(), suggestion})
             with gr.Row(equal_height=False, elem_classes="review"):
                 with gr.Column(scale=3, min_width=300):
-                    gr.HTML(clip_html(row, numbers[clip]), padding=False)
+                    gr.HTML(clip_html(row, numbers[clip]))
                 with gr.Column(scale=1, min_width=180):
                     action = gr.Dropdown(choices, value=current, label="Label")
                     accept = gr.Button(f"Accept {suggestion}", size="sm", interactive=suggestion != current)
@@ -119,7 +119,7 @@ def build(folders: dict[str, str]) -> None:
     with gr.Row():
         previous = gr.Button("Previous", size="sm", min_width=80, scale=0)
         following = gr.Button("Next", size="sm", min_width=80, scale=0)
-    status = gr.HTML(pending_html({}), padding=False, elem_id="pending")
+    status = gr.HTML(pending_html({}), elem_id="pending")
     write_button = gr.Button("Write to data/labels.csv", variant="primary", elem_id="write", scale=0)
     gr.Markdown("### Corrections in data/labels.csv")
 
@@ -131,11 +131,7 @@ def build(folders: dict[str, str]) -> None:
             gr.Markdown("None.")
         for clip, action in list(corrections.items())[:MAX_CORRECTIONS]:
             with gr.Row(elem_classes="correction"):
-                gr.HTML(
-                    f'<div class="glimpse">{escape(clip)} is <b>{escape(action)}</b></div>',
-                    min_width=240,
-                    padding=False,
-                )
+                gr.HTML(f'<div class="glimpse">{escape(clip)} is <b>{escape(action)}</b></div>', min_width=240)
                 button = gr.Button("Undo", size="sm", min_width=80, scale=0, interactive=clip in folders)
             button.click(partial(undo, clip=clip), [version, pending], [pending, version, status], **quiet)
 

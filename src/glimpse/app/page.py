@@ -1,4 +1,4 @@
-"""The web page: try a clip, read the report, review labels. Gradio behind `LocalOnlyMiddleware`, and three own routes."""
+"""The web page: try clips, read the report, review labels. Gradio and own routes behind `LocalOnlyMiddleware`."""
 
 import contextlib
 import os
@@ -9,7 +9,6 @@ from typing import Any
 
 import fastapi
 import gradio as gr
-import numpy as np
 import pandas as pd
 
 from glimpse.app import label_tab
@@ -57,9 +56,10 @@ def build_try_tab(service: PredictionService, dataset: Path, examples: pd.DataFr
         except SystemExit as error:
             return failed(str(error))
         actions = most_likely(predictions)
+        video = save_preview(clip.preview) if clip.preview else None
         updates = {
             status: description(name, label, clip, service.clip_seconds),
-            preview: gr.Video(save_preview(clip.preview), visible=bool(clip.preview)),
+            preview: gr.Video(video, visible=video is not None),
             cards: gr.Row(visible=True),
         }
         for prediction in predictions:
@@ -76,9 +76,6 @@ def build_try_tab(service: PredictionService, dataset: Path, examples: pd.DataFr
             return failed("That file was not uploaded.")
         return predict(path)
 
-    def predict_file(path: str | None) -> dict[Any, Any]:
-        return predict_upload(path) | {file: None}  # ready for another
-
     def predict_example(event: gr.SelectData) -> dict[Any, Any]:
         row = examples.iloc[int(event.index)]
         return predict(str(dataset / row["clip"]), row["action"])
@@ -93,36 +90,33 @@ def build_try_tab(service: PredictionService, dataset: Path, examples: pd.DataFr
             gr.Markdown(LIMITS)
         with gr.Column(scale=3, min_width=280):
             gr.Markdown("Or one of the test clips, which no training used:")
-            thumbnails = [(_rgb(middle_frame(store, row.clip)), row.action) for row in examples.itertuples()]
-            gallery = gr.Gallery(thumbnails, show_label=False, columns=5, allow_preview=False, height="auto", buttons=[],
-                                 object_fit="cover", interactive=False, elem_id="examples")  # fmt: skip
+            frames = [from_jpeg(middle_frame(store, clip)) for clip in examples["clip"]]
+            thumbnails = [(frame[..., ::-1], action) for frame, action in zip(frames, examples["action"], strict=True)]
+            gallery = gr.Gallery(thumbnails, show_label=False, columns=5, allow_preview=False, height="auto",
+                                 buttons=[], object_fit="cover", interactive=False, elem_id="examples")  # fmt: skip
     with gr.Row(equal_height=False):
         preview = gr.Video(visible=False, interactive=False, show_label=False, height=180, loop=True, buttons=[],
                            min_width=240, scale=0, elem_id="preview")  # fmt: skip
-        status = gr.HTML(min_height=80, padding=False, elem_id="status")
-    with gr.Row(visible=False, equal_height=True) as cards:
+        status = gr.HTML(min_height=80, elem_id="status")
+    with gr.Row(visible=False, equal_height=False) as cards:
         models = {approach: ModelCard(approach) for approach in service.recognizers}
     outputs: list[Any] = [file, preview, status, cards]
     for card in models.values():
         outputs += vars(card).values()
     options: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 2, "concurrency_id": "predict",
                                "show_progress_on": status}  # fmt: skip
-    file.upload(predict_file, file, outputs, **options)
+    file.upload(lambda path: predict_upload(path) | {file: None}, file, outputs, **options)
     camera.change(predict_upload, camera, outputs, **options)
     gallery.select(predict_example, None, outputs, **options)
 
 
 def save_preview(preview: bytes) -> str | None:
-    """Write a preview where Gradio serves it, and deletes it, as it does uploads; its path, None if there is none."""
-    if not preview:
-        return None
-    with tempfile.NamedTemporaryFile(suffix=".webm", dir=os.environ["GRADIO_TEMP_DIR"], delete=False) as file:
-        file.write(preview)
-    return file.name
-
-
-def _rgb(jpeg: bytes) -> np.ndarray:
-    return from_jpeg(jpeg)[..., ::-1]
+    """Write a preview where Gradio serves it, and deletes it, as it does uploads; its path, or None if that fails."""
+    with contextlib.suppress(OSError):  # a full disk costs the preview, not the prediction
+        with tempfile.NamedTemporaryFile(suffix=".webm", dir=os.environ["GRADIO_TEMP_DIR"], delete=False) as file:
+            file.write(preview)
+        return file.name
+    return None
 
 
 def report_frame() -> str:

@@ -27,33 +27,45 @@ class ModelCard:
 
     def __init__(self, approach: str) -> None:
         with gr.Column(min_width=300, elem_classes="card", elem_id=approach):
-            self.answer = gr.HTML(padding=False)
+            self.answer = gr.HTML()
             self.label = gr.Label(num_top_classes=len(COLOURS), show_heading=False, label="Probabilities")
             self.curve = gr.LinePlot(
-                x="frames", y="probability", color="action", label="Probability after each frame", x_title="frames read",
-                y_lim=[0, 1], y_axis_format=".0%", colors_in_legend=[], height=230, buttons=[],
+                x="frames", y="probability", color="action", x_title="frames read",
+                label="Probability after each frame", y_lim=[0, 1], y_axis_format=".0%", colors_in_legend=[],
+                height=230, buttons=[],
             )  # fmt: skip
-            self.frames = gr.HTML(padding=False)
+            self.frames = gr.HTML()
 
     def update(self, prediction: ModelPrediction, actions: Sequence[str], max_error: float) -> dict[Any, Any]:
         """The new values of the components; `actions`: those that get a line."""
-        colours = dict(zip(actions, COLOURS))
-        curve = pd.DataFrame(prediction.probs.round(4), columns=prediction.class_names)[list(actions)]
-        curve.index = curve.index + 1
-        if math.isfinite(prediction.threshold):
-            name = f"threshold {prediction.threshold:.1%}"
-            curve[name], colours[name] = round(prediction.threshold, 4), GREY
-        few = len(curve) <= MAX_TICKS
-        if few:  # as text, so that every frame has its tick, and there are none in between
-            curve.index = curve.index.astype(str)
-        rows = curve.rename_axis("frames").reset_index().melt("frames", var_name="action", value_name="probability")
-        plot = gr.LinePlot(rows, color_map=colours, sort=list(curve.index) if few else None, visible=len(curve) > 1)
+        rows, colours = curve(prediction, actions)
+        ticks, several = rows["frames"].unique(), len(prediction.probs) > 1  # of one frame there is no line
+        order = list(ticks) if isinstance(ticks[0], str) else None
         return {
             self.answer: answer(prediction, max_error),
             self.label: dict(zip(prediction.class_names, prediction.probs[-1].tolist(), strict=True)),
-            self.curve: plot,
-            self.frames: legend(colours) * (len(curve) > 1) + frames(prediction),
+            self.curve: gr.LinePlot(rows, color_map=colours, sort=order, visible=several),
+            self.frames: legend(colours) * several + frames(prediction),
         }
+
+
+def curve(prediction: ModelPrediction, actions: Sequence[str]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The lines of the plot, as rows of frames, action and probability, and their colours.
+
+    One line for each of `actions`, and a constant one for the threshold, if there is one.
+    """
+    table, colours = (
+        pd.DataFrame(prediction.probs, columns=prediction.class_names)[[*actions]],
+        dict(zip(actions, COLOURS)),
+    )
+    table.index += 1
+    if len(table) <= MAX_TICKS:  # as text, so that every frame has its tick, and there are none in between
+        table.index = table.index.astype(str)
+    if math.isfinite(prediction.threshold):
+        name = f"threshold {prediction.threshold:.1%}"
+        table[name], colours[name] = prediction.threshold, GREY
+    rows = table.round(4).rename_axis("frames").reset_index()
+    return rows.melt("frames", var_name="action", value_name="probability"), colours
 
 
 def message(text: str) -> str:
@@ -85,21 +97,19 @@ def most_likely(predictions: Sequence[ModelPrediction]) -> list[str]:
 
 def answer(prediction: ModelPrediction, max_error: float) -> str:
     """The predicted action, or "unknown" below the threshold, and why."""
-    num_frames, threshold = len(prediction.probs), prediction.threshold
-    action, confidence = prediction.ranked()[0]
-    headline = f"<b>{escape(action)}</b> {confidence:.1%}"
+    num_frames, threshold, confidence = len(prediction.probs), prediction.threshold, prediction.probs[-1].max()
+    action = escape(prediction.class_names[prediction.probs[-1].argmax()])
+    headline = f"<b>{action}</b> {confidence:.1%}"
     if confidence >= threshold:
         reason = f"above the threshold for at most {max_error:.0%} wrong answers; "
         reason += f"stable after {frames_to_stable(prediction.probs)} of {num_frames} frames"
     else:
-        headline = f'<b class="unknown">unknown</b> most likely: {escape(action)} {confidence:.1%}'
+        headline = f'<b class="unknown">unknown</b> most likely: {action} {confidence:.1%}'
         reason = "too few val clips to find a threshold"
         if math.isfinite(threshold):
             reason = f"below {threshold:.1%}, the threshold for at most {max_error:.0%} wrong answers"
-    return (
-        f'<div class="glimpse"><h3>{escape(prediction.approach)} <span class="dim">reads {num_frames} frames</span></h3>'
-        f'<p class="answer">{headline}</p><p class="dim">{reason}</p></div>'
-    )
+    title = f'{escape(prediction.approach)} <span class="dim">reads {num_frames} frames</span>'
+    return f'<div class="glimpse"><h3>{title}</h3><p class="answer">{headline}</p><p class="dim">{reason}</p></div>'
 
 
 def legend(colours: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What the web page's server lets through: requests from this machine, made by its own page, for what the page needs."""
+"""What the web page's server lets through: requests by its own page, from this machine, for what the page needs."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

@@ -51,10 +51,6 @@ class ModelPrediction:
     images: list[tuple[bytes, bytes]]  # of each frame: its JPEG, and one with its Grad-CAM heatmap
     threshold: float  # the lowest confidence of an answer; infinite if there is none
 
-    def ranked(self) -> list[tuple[str, float]]:
-        """The actions and their probabilities after the last frame, the most likely first."""
-        return sorted(zip(self.class_names, self.probs[-1].tolist(), strict=True), key=lambda item: -item[1])
-
 
 def decode_upload(path: Path, candidates: int, frame_size: int) -> UploadedClip | UnreadableClip:
     """Decode a file; returns the error of one that is unusable or beyond the limits, to pass between processes."""
@@ -65,9 +61,8 @@ def decode_upload(path: Path, candidates: int, frame_size: int) -> UploadedClip 
         clip = read_clip(path, candidates, frame_size)
         seconds = clip.frames / (clip.fps or DEFAULT_FPS)
         check_seconds(seconds)
-        return UploadedClip(
-            store_clip(clip), clip.frames, seconds, clip.width, clip.height, make_preview(path, clip.frames)
-        )
+        preview = make_preview(path, clip.frames)
+        return UploadedClip(store_clip(clip), clip.frames, seconds, clip.width, clip.height, preview)
     except UnreadableClip as reason:
         return reason
 
@@ -132,7 +127,7 @@ class DecodePool(contextlib.ExitStack):
             self._idle.put(self.enter_context(ProcessPool(1, TIME_LIMIT)))
 
     def run(self, decode: Callable[[Path], UploadedClip | UnreadableClip], path: Path) -> UploadedClip:
-        """Decode a clip in one of the processes. Raises UnreadableClip, also if it crashes or exceeds the time limit."""
+        """Decode a clip in one of the processes. Raises UnreadableClip, also after a crash or the time limit."""
         pool = self._idle.get()
         try:
             clip = next(pool.map(decode, [path], UnreadableClip, 1))
