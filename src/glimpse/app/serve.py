@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from glimpse.core.stage import catchable_ctrl_c
+from glimpse.core.stage import allow_ctrl_c
 from glimpse.predict.options import fraction
 
 
@@ -66,7 +66,8 @@ def serve(models: dict[str, str], dataset: Path, port: int, max_error: float) ->
         if port not in (address[1], 0):
             print(f"app: port {port} is taken, using another one")
         print(f"app: http://127.0.0.1:{address[1]} (Ctrl-C stops it)", flush=True)
-        with contextlib.suppress(KeyboardInterrupt), catchable_ctrl_c():
+        allow_ctrl_c()
+        with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 
 

@@ -8,7 +8,6 @@ no screen; q or Ctrl-C ends it. Writes nothing.
 import argparse
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -213,8 +212,7 @@ def terminal_output(stream: Stream, threshold: float) -> OnFrame:
 def show_camera(camera: Camera, stream: Stream, threshold: float) -> None:
     """Predict until the camera ends, or q or Ctrl-C is pressed; the last line printed is the last prediction."""
     screen = has_screen()
-    if callable(signal.getsignal(signal.SIGINT)):  # not ignored, as in the background
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # here it is a way to end, and no failure
+    allow_ctrl_c()
     try:
         output = window_output if screen else terminal_output
         ended_by_user = predict_frames(camera, stream, output(stream, threshold))
