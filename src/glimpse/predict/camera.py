@@ -20,6 +20,7 @@ from typing import Self
 import cv2
 import numpy as np
 
+from glimpse.core.stage import allow_ctrl_c
 from glimpse.frames.decoder import UnreadableClip
 from glimpse.predict.load import load_recognizer
 from glimpse.predict.options import add_model_options, add_window_option, model_path, window_seconds
