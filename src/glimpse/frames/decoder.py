@@ -140,10 +140,7 @@ def _codec_name(fourcc: bytes) -> str:
 def _decode_positions(
     reader: cv2.VideoCapture, positions: np.ndarray, interval: int, size: int
 ) -> tuple[dict[int, DecodedFrame], int]:
-    """Decode to the end: {position: frame} for `positions`, and the number of frames.
-
-    interval: frames from a position back to the one that its difference refers to.
-    """
+    """Decode to the end: {position: frame} and the number of frames; differences go `interval` frames back."""
     requested = set(positions.tolist())
     references = {max(0, position - interval) for position in requested}
     decoded: dict[int, DecodedFrame] = {}
