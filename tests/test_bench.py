@@ -1,4 +1,4 @@
-"""The speed benchmark runs on any folder of clips, and a peer that isn't there is skipped by name."""
+"""The speed benchmark runs on any folder of clips; an alternative that is not installed is skipped by name."""
 
 import getpass
 import os
@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 
-import bench
 import pytest
-from conftest import ROOT, grey_levels, write_clip
+from conftest import ROOT, grey_levels, run_tool, write_clip
+
+from glimpse.tools import bench
+from glimpse.tools.benchmarks import pipeline
 
 ROW = re.compile(r"^  (.+?) +([\d.]+) (ms/clip|frames/s) +x([\d.]+) ")
 
@@ -22,14 +24,20 @@ def folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_quick_tables_have_every_competitor_and_missing_peers_are_named(folder, tmp_path):
+def test_quick_tables_have_every_alternative_and_missing_packages_are_named(folder, tmp_path):
     for module in ("av", "torchcodec"):
         (tmp_path / "missing" / module).mkdir(parents=True)
         (tmp_path / "missing" / module / "__init__.py").write_text(f"raise ImportError('no {module} here')")
     (tmp_path / "elsewhere").mkdir()
-    places = {"PYTHONPATH": str(tmp_path / "missing"), "TMPDIR": str(tmp_path / "elsewhere")}
+    code = (
+        "import argparse, sys; from glimpse.tools import bench\n"
+        "parser = argparse.ArgumentParser(); bench.add_arguments(parser)\n"
+        "if __name__ == '__main__': bench.run(parser.parse_args())"
+    )
+    (tmp_path / "start.py").write_text(code)
+    places = {"PYTHONPATH": f"{tmp_path / 'missing'}{os.pathsep}{ROOT / 'src'}", "TMPDIR": str(tmp_path / "elsewhere")}
     done = subprocess.run(
-        [sys.executable, ROOT / "src" / "bench.py", folder, "--quick"],
+        [sys.executable, tmp_path / "start.py", folder, "--quick"],
         cwd=tmp_path / "elsewhere", env=os.environ | places, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -38,9 +46,9 @@ def test_quick_tables_have_every_competitor_and_missing_peers_are_named(folder, 
     printed = done.stdout
     rows = [row.groups() for row in map(ROW.match, printed.splitlines()) if row]
     assert [name for name, *_ in rows] == [
-        "ours: OpenCV, grab and retrieve", "OpenCV, read all", "OpenCV, seek", "floor: ours, all dropped",
-        "ours, whole stage", "ours: float32", "ours: bfloat16", "PyTorch, plain batch",
-        "PyTorch, channels last, norms folded", "ONNX Runtime, its own threads",
+        "Glimpse: OpenCV, grab and retrieve", "OpenCV, read all", "OpenCV, seek", "floor: decode, convert no frame",
+        "Glimpse, whole stage", "Glimpse: float32", "Glimpse: bfloat16", "PyTorch, plain batch",
+        "PyTorch, channels last, norms fused", "ONNX Runtime, its own threads",
     ]  # fmt: skip
     assert all(float(value) > 0 and float(ratio) > 0 for _, value, _, ratio in rows)
     assert re.findall(r"(.+) is skipped: .* no (\w+) here", printed) == [
@@ -49,14 +57,22 @@ def test_quick_tables_have_every_competitor_and_missing_peers_are_named(folder, 
 
 
 @pytest.mark.parametrize(
-    "given, named", [(["no folder"], "no folder"), (["no clips"], "no clips"), ([".", "--only", "speed"], "speed")]
+    "arguments, named", [(["no folder"], "no folder"), (["no clips"], "no clips"), ([".", "--only", "speed"], "speed")]
 )
-def test_a_mistake_is_one_line(tmp_path, monkeypatch, given, named):
+def test_a_mistake_is_one_line(tmp_path, monkeypatch, arguments, named):
     (tmp_path / "no clips").mkdir()
     monkeypatch.chdir(tmp_path)
-    for name in ("PATH", "DVC_NO_ANALYTICS"):  # main sets them for what it starts
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setattr(sys, "argv", ["bench.py", *given])
     with pytest.raises(SystemExit) as exit:
-        bench.main()
+        run_tool(bench, *arguments, *(["--quick"] if "--only" not in arguments else []))
     assert named in exit.value.code and "\n" not in exit.value.code
+
+
+def test_the_copied_project_has_all_that_its_stages_need(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    paths = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*.avi"))]
+    copy = pipeline.copy_project(tmp_path / "copy", paths)
+    tracked = subprocess.run(["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert all((copy / path).exists() for path in tracked.split())
+    assert "dataset: ../copy-clips\n" in (copy / "params.yaml").read_text()
+    clips = {str(path.relative_to(tmp_path / "copy-clips")) for path in (tmp_path / "copy-clips").rglob("*.avi")}
+    assert clips == set(paths)

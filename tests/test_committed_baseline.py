@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from demo import CEILINGS
+from glimpse.demo.draw import CEILINGS
 
 METRICS = json.loads((ROOT / "metrics/test.json").read_text())
 DEMO = yaml.safe_load((ROOT / "params.yaml").read_text())["demo"]

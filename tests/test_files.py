@@ -17,15 +17,6 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["table.csv"]
 
 
-def test_what_killed_processes_left_beside_a_file_goes_when_it_is_written(tmp_path):
-    nobody, somebody = 2**31 - 1, os.getppid()
-    for name in (f".t.csv.{nobody}.part", f".t.csv.{somebody}.part", f".other.csv.{nobody}.part"):
-        (tmp_path / name).write_text("half of")
-    with atomic_write(tmp_path / "t.csv") as file:
-        file.write("new")
-    assert set(os.listdir(tmp_path)) == {"t.csv", f".t.csv.{somebody}.part", f".other.csv.{nobody}.part"}
-
-
 def test_a_folder_is_new_or_stays_as_it_was_and_nothing_is_left_beside_it(tmp_path):
     folder, killed = tmp_path / "frames", tmp_path / ".frames.part"
     for left in (folder, killed):

@@ -12,7 +12,7 @@ from glimpse.split.labels import write_correction
 from glimpse.tools import label_issues
 
 needs_cleanlab = pytest.mark.skipif(
-    not importlib.util.find_spec("cleanlab"), reason="cleanlab of requirements-tools.txt is not installed"
+    not importlib.util.find_spec("cleanlab"), reason="cleanlab of requirements-app.txt is not installed"
 )
 
 
@@ -46,7 +46,7 @@ def test_the_least_likely_label_comes_first_with_the_likelier_action():
 
 def test_without_cleanlab_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="pip install -r requirements-tools.txt"):
+    with pytest.raises(SystemExit, match="pip install -r requirements-app.txt"):
         run_tool(label_issues)
 
 

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import glob
 import hashlib
 import inspect
 import json
@@ -23,18 +22,14 @@ if TYPE_CHECKING:
 def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO]:
     """Open a file that appears at `path` when the block ends, and not at all if the block fails.
 
-    An existing file, or read-only link into DVC's cache, is replaced and never written into. Temporary files that
-    killed processes left beside it are deleted.
+    An existing file, or read-only link into DVC's cache, is replaced and never written into. A killed process may leave
+    its temporary file, `.<name>.<process>.part`, beside it.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            pid = leftover.name.split(".")[-2]
-            if pid.isdecimal() and _has_ended(int(pid)):
-                leftover.unlink(missing_ok=True)
         with open(temporary, mode, encoding=encoding, newline=newline) as file:
             yield file
         temporary.replace(path)
@@ -43,15 +38,6 @@ def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether a process is known to have ended."""
-    try:
-        import psutil  # comes with DVC; an environment that only runs an exported model may lack it
-    except ImportError:
-        return False
-    return not psutil.pid_exists(pid)
 
 
 @contextlib.contextmanager

@@ -13,119 +13,95 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 
 PARAMS = "params.yaml"
 
 
 def stage_parser(doc: str | None) -> argparse.ArgumentParser:
-    """A parser whose --help prints the script's docstring as it stands."""
+    """A parser whose --help prints the script's docstring as it is."""
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def run_stage(main: Callable[[], None], name: str = "") -> None:
-    """Call `main` and turn how it ends into messages and an exit status, which DVC trusts: not 0 unless `main` returned
-    without a Ctrl-C, even one that a library swallowed. A Ctrl-C ends the process by SIGINT, so that shell loops stop.
+    """Call `main`; print one line for Ctrl-C and for an error, and exit as DVC needs it.
 
-    `name` begins the line that a Ctrl-C prints: the stage or the script if not given.
+    The exit status is 0 only if `main` returned and there was no Ctrl-C, not even one that a library swallowed. Ctrl-C
+    ends the process by SIGINT, so that loops in a shell end, too. name: for the message, if it is no stage.
     """
-    interrupted = False
-    failure: BaseException | None = None
     stage = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
     name = name or stage or os.path.basename(sys.argv[0]).removesuffix(".py")
-    message = f"{name}: stopped" + ("; started again, it goes on from what is done" if stage else "")
+    interrupted, report = False, ""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal interrupted
         interrupted = True
-        while frame:
-            if frame.f_code.co_filename.startswith("<frozen importlib"):  # libraries swallow exceptions as they load
-                print(message, file=sys.stderr, flush=True)
-                signal.signal(number, signal.SIG_DFL)
-                signal.raise_signal(number)
-            frame = frame.f_back
+        if any(caller.f_code.co_filename.startswith("<frozen importlib") for caller, _ in traceback.walk_stack(frame)):
+            stop()  # at once: libraries turn exceptions while they load into other ones
         raise KeyboardInterrupt
 
-    def unraisable(problem: "sys.UnraisableHookArgs") -> None:
-        if not issubclass(problem.exc_type, KeyboardInterrupt):
-            return sys.__unraisablehook__(problem)
-        # raised in a destructor or a callback, where nothing can catch it: once more, in a moment
-        threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGINT]).start()
+    def stop() -> None:
+        resumes = "; started again, it continues from what is done" if stage else ""
+        sys.stdout.flush()
+        print(f"{name}: stopped{resumes}", file=sys.stderr, flush=True)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
 
-    handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a job in the background ignores it
-    if handled:
-        sys.unraisablehook = unraisable
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background ignores it
         signal.signal(signal.SIGINT, interrupt)
     try:
         if stage:
             let_git_notice()
         main()
-    except BaseException as error:
-        failure = error
-    if handled:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if interrupted or isinstance(failure, KeyboardInterrupt):
-        print(message, file=sys.stderr)
-        sys.excepthook = lambda *_: None  # the message instead of a traceback
-        raise KeyboardInterrupt
-    if failure is None:
-        return
-    if isinstance(failure, SystemExit) and not isinstance(failure.code, str):
-        raise failure
-    if isinstance(failure, SystemExit):
-        print(failure.code, file=sys.stderr)
-    else:
-        traceback.print_exception(failure)
-    if stage and (names := changed_settings()):
-        print(f"{PARAMS} differs from the last commit: {names}; to undo: git restore {PARAMS}", file=sys.stderr)
-    raise SystemExit(1)
+    except KeyboardInterrupt:
+        interrupted = True
+    except SystemExit as end:
+        if not isinstance(end.code, str) and not interrupted:
+            raise
+        report = f"{end.code}\n"
+    except BaseException:
+        report = traceback.format_exc()
+    if interrupted:
+        stop()
+    if report:
+        print(report, end="", file=sys.stderr)
+        if stage and (settings := changed_settings()):
+            print(f"{PARAMS} differs from the last commit: {settings}; to undo: git restore {PARAMS}", file=sys.stderr)
+        raise SystemExit(1)
 
 
-@contextlib.contextmanager
-def catchable_ctrl_c() -> Iterator[None]:
-    """A block in which Ctrl-C raises KeyboardInterrupt and may be caught, for commands that it ends normally."""
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler):  # a job in the background ignores it
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
+def allow_ctrl_c() -> None:
+    """From here on Ctrl-C raises a KeyboardInterrupt that may be caught: for commands that it ends normally."""
+    if callable(signal.getsignal(signal.SIGINT)):  # not ignored, as in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def let_git_notice() -> None:
-    """Move the modification time of params.yaml one second ahead. `dvc exp run -S` writes the file in place: with the
-    size and second of Git's index entry, Git would see no change, and `git restore` would restore nothing.
+    """Move the modification time of params.yaml one second ahead.
+
+    `dvc exp run -S` writes the file in place: with the size and the second of Git's index entry, Git would see no
+    change, and `git restore` would restore nothing.
     """
-    with contextlib.suppress(OSError):  # no such file, or not ours: the settings' reader says what is wrong
+    with contextlib.suppress(OSError):  # no such file, or not ours: reading the settings says what is wrong
         status = os.stat(PARAMS)
         os.utime(PARAMS, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
 
 
 def changed_settings() -> str:
-    """The names of the settings that differ from the last commit's; "" if none does, or Git or YAML can't say."""
+    """Names of the settings that differ from the last commit; "" if none does, or Git or YAML cannot tell."""
     if f"{os.sep}.dvc{os.sep}tmp{os.sep}" in os.getcwd():
-        return ""  # a copy that `dvc exp run --temp` or `--queue` made: nothing is to be undone there
+        return ""  # a copy made by `dvc exp run --temp` or `--queue`: there is nothing to undo
     try:
         import yaml
+
+        from glimpse.core.params_file import flatten
 
         command = ["git", "show", f"HEAD:./{PARAMS}"]
         committed = subprocess.run(command, capture_output=True, timeout=5, check=True).stdout
         with open(PARAMS, "rb") as file:
-            before, now = flat(yaml.safe_load(committed)), flat(yaml.safe_load(file))
-    except Exception:  # this line is a help: it must not fail in place of the stage
+            before, now = flatten(yaml.safe_load(committed)), flatten(yaml.safe_load(file))
+    except Exception:  # this line only helps: it must not hide the stage's own error
         return ""
-    return ", ".join(name for name in {**before, **now} if repr(before.get(name)) != repr(now.get(name)))
-
-
-def flat(tree: dict, prefix: str = "") -> dict[str, object]:
-    """{"train.lr": 0.002} of nested settings."""
-    leaves: dict[str, object] = {}
-    for key, value in tree.items():
-        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return leaves
+    return ", ".join(key for key in {**before, **now} if repr(before.get(key)) != repr(now.get(key)))

@@ -20,7 +20,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from glimpse.core.stage import catchable_ctrl_c
+from glimpse.core.stage import allow_ctrl_c
 from glimpse.frames.decoder import UnreadableClip
 from glimpse.predict.load import load_recognizer
 from glimpse.predict.options import add_model_options, add_window_option, model_path, window_seconds
@@ -213,11 +213,11 @@ def terminal_output(stream: Stream, threshold: float) -> OnFrame:
 def show_camera(camera: Camera, stream: Stream, threshold: float) -> None:
     """Predict until the camera ends, or q or Ctrl-C is pressed; the last line printed is the last prediction."""
     screen = has_screen()
+    allow_ctrl_c()
     try:
-        with catchable_ctrl_c():
-            output = window_output if screen else terminal_output
-            ended_by_user = predict_frames(camera, stream, output(stream, threshold))
-            reason = "ended" if ended_by_user else "the camera gave no more frames"
+        output = window_output if screen else terminal_output
+        ended_by_user = predict_frames(camera, stream, output(stream, threshold))
+        reason = "ended" if ended_by_user else "the camera gave no more frames"
     except KeyboardInterrupt:
         reason = "stopped"
     if screen:

@@ -1,7 +1,7 @@
 """Contact sheet: a picture of one test clip of each action, with the frames that the models read and their predictions.
 
-OUT.png shows all clips on one sheet. OUT.gif is an animation, clip after clip: the frames that all10 reads, one after
-the other, and the probability of each action after every frame.
+OUT.png shows all clips on one sheet. OUT.gif is an animation of the first three, clip after clip: the frames that all10
+reads, one after the other, and the probability of each action after every frame.
 
 Reads data/frames/, metrics/tables/predictions-*.csv and models/all10/model.pt. Writes OUT.
 """
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 MARGIN, GAP = 8, 2  # pixels
 THUMBNAIL_HEIGHT, TEXT_WIDTH = 92, 244  # of the sheet
-FRAME_HEIGHT, SMALL_HEIGHT, BAR_WIDTH, LINE_HEIGHT = 168, 45, 210, 30  # of the animation
+FRAME_HEIGHT, SMALL_HEIGHT, BAR_WIDTH, LINE_HEIGHT = 152, 45, 210, 30  # of the animation
 HEADER = 34
 FRAME_MS, LAST_FRAME_MS = 350, 1800  # how long a frame of the animation is shown
-COLOURS = 96  # of the animation's palette
+COLOURS = 64  # of a picture of the animation
+ANIMATED_CLIPS = 3  # more would make a large file
 GREEN, RED, GREY, LIGHT, BLACK = (60, 130, 30), (50, 50, 200), (130, 130, 130), (225, 225, 225), (40, 40, 40)  # BGR
 
 
@@ -43,18 +44,16 @@ def run(args: argparse.Namespace) -> None:
     columns = ["clip", "action", "predicted"]
     tables = [read_table(f"metrics/tables/predictions-{approach}.csv", columns) for approach in APPROACHES]
     by_action = tables[0].groupby("action").indices.values()
-    chosen = [
-        rows[2 * number % len(rows)] for number, rows in enumerate(by_action)
-    ]  # of different groups, right or wrong
-    predictions = [tuple(table.loc[row] for table in tables) for row in chosen]
+    chosen = [rows[2 * number % len(rows)] for number, rows in enumerate(by_action)]  # mostly of different groups
+    animated = args.out.suffix.lower() == ".gif"
+    predictions = [tuple(table.loc[row] for table in tables) for row in chosen[: ANIMATED_CLIPS if animated else None]]
     recognizer, store = load_recognizer("models/all10/model.pt"), FrameStore("data/frames")
     clips = [recognizer.prepare(rows[0]["clip"], store.load(rows[0]["clip"])) for rows in predictions]
-    if args.out.suffix.lower() == ".png":
-        content = cv2.imencode(".png", draw_sheet(predictions, clips))[1].tobytes()
-    else:
+    if animated:
         actions = [rows[0]["action"] for rows in predictions]
-        frames = [draw_animation(recognizer, action, clip) for action, clip in zip(actions, clips, strict=True)]
-        content = to_gif(frames)
+        content = to_gif([draw_animation(recognizer, *pair) for pair in zip(actions, clips, strict=True)])
+    else:
+        content = cv2.imencode(".png", draw_sheet(predictions, clips))[1].tobytes()
     with atomic_write(args.out, "wb") as file:
         file.write(content)
     print(f"contact-sheet: {len(clips)} clips in {args.out}, {len(content) / 1e6:.2f} MB")

@@ -35,7 +35,7 @@ from glimpse.model.heads import build_head
 from glimpse.split import stratified
 from glimpse.split.stratified import assign_groups, class_counts_by_group, fold_split
 from glimpse.train import datasets, loop
-from glimpse.train.datasets import FeatureDataset, FrameSampler
+from glimpse.train.datasets import FrameSampler, StoredFeatures
 from glimpse.train.loop import Trainer
 
 CACHE = Path(".cache/trials")
@@ -184,7 +184,7 @@ def train_trial(job: tuple[Trial, Path], data: FoldedClips, settings: Settings, 
             settings.features.augmented_views, settings.resample_each_epoch, trial.seed,
         )  # fmt: skip
         parameters = [{"params": list(head.parameters()), "lr": settings.train.lr}]
-        trainer = Trainer(head, partial(FeatureDataset, stored), sampler, settings.train, parameters, trial.seed)
+        trainer = Trainer(head, StoredFeatures(stored), sampler, settings.train, parameters, trial.seed)
         val_logits = trainer.train(splits["train"], splits["val"]).val_logits
         test_logits, _ = trainer.predict_logits(trainer.network, trainer.eval_loader(splits["test"]))
     content = io.BytesIO()

@@ -10,7 +10,7 @@ Writes beside each model.pt:
 
 A view has the modalities RGB, RGB difference and flow, as far as the settings use them (glimpse.features.views). The
 metadata hold the format, the configuration of the model, class names, input size, and mean and std, which the model
-applies itself. Needs onnxscript: pip install -r requirements-tools.txt.
+applies itself. Needs onnxscript: pip install -r requirements-app.txt.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     if not importlib.util.find_spec("onnxscript"):
-        raise SystemExit("export: needs onnxscript: run `make export`, or pip install -r requirements-tools.txt")
+        raise SystemExit("export: needs onnxscript: run `make export`, or pip install -r requirements-app.txt")
     import logging
 
     from glimpse.core.frame_store import FrameStore

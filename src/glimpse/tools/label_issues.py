@@ -2,7 +2,7 @@
 
 Trains on k folds by group and several seeds, on the stored features, so that every clip is predicted by models that saw
 neither it nor its group. Finished trainings are kept in .cache/trials/, so that a repeated or killed run trains only
-what is missing. Needs cleanlab: pip install -r requirements-tools.txt.
+what is missing. Needs cleanlab: pip install -r requirements-app.txt.
 
 Reads params.yaml, data/clips.csv, data/split.csv (the labels and groups) and data/features.npy.
 Writes metrics/label_issues.csv, a row per clip, the lowest label quality first.
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     check_counts(args)
     if not importlib.util.find_spec("cleanlab"):
         raise SystemExit(
-            "label-issues: needs cleanlab: run `make label-issues`, or pip install -r requirements-tools.txt"
+            "label-issues: needs cleanlab: run `make label-issues`, or pip install -r requirements-app.txt"
         )
     from glimpse.core.files import write_table
     from glimpse.core.settings import read_settings

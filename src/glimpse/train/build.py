@@ -1,7 +1,6 @@
 """Builds the trainer of an approach, and after training the model file's contents."""
 
 import os
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from glimpse.features.views import ViewConfig
 from glimpse.model.heads import build_head
 from glimpse.model.model_file import StateDict
 from glimpse.model.network import VideoNetwork
-from glimpse.train.datasets import FeatureDataset, FrameDataset, FrameSampler, ViewSource
+from glimpse.train.datasets import FrameSampler, StoredFeatures, StoredFrames
 from glimpse.train.loop import Trainer
 
 
@@ -33,8 +32,8 @@ def build_trainer(
         torch.set_num_threads(1)  # the head is too small to gain from more
         clips = len(read_table("data/clips.csv", ["clip"]))
         shape = clips, 1 + features.augmented_views, sampler.candidates, sum(feature_dims(config))
-        make_dataset = partial(FeatureDataset, load_array("data/features.npy", *shape))
-        return Trainer(head, make_dataset, sampler, train, groups, sampler.seed)
+        source = StoredFeatures(load_array("data/features.npy", *shape))
+        return Trainer(head, source, sampler, train, groups, sampler.seed)
     weights = pretrained_weights(features.weights)
     backbones = [load_backbone(weights) for _ in range(1 if model.shared_backbone else sampler.num_frames)]
     tuned = [parameter for backbone in backbones for parameter in unfreeze_last(backbone, model.finetune_blocks)]
@@ -42,9 +41,9 @@ def build_trainer(
     device = pick_device()
     network = VideoNetwork(backbones, head, config.num_images).to(device).to(memory_format=torch.channels_last)
     augmentation = build_transforms(config.size, hflip_allowed(features.hflip, class_names))
-    source = ViewSource(FrameStore("data/frames"), config, augmentation, sampler.seed)
+    frames = StoredFrames(FrameStore("data/frames"), config, augmentation, sampler.seed)
     return Trainer(
-        network, partial(FrameDataset, source), sampler, train, groups, sampler.seed,
+        network, frames, sampler, train, groups, sampler.seed,
         device=device, precision=features.precision, workers=os.cpu_count() or 1,
     )  # fmt: skip
 

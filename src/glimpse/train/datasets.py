@@ -1,6 +1,5 @@
 """Datasets for one epoch: sampled frames of each clip, in one view each, as features or as images."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +14,6 @@ from glimpse.features.augment import ClipAugmentation, augmented_views
 from glimpse.features.views import ViewConfig, prepare_frames
 
 UNLIMITED_VIEWS = 2**31  # augmented views to choose from where none is stored: practically never the same twice
-
-Batch = tuple[torch.Tensor, torch.Tensor]  # inputs, class indices (clips,)
-MakeDataset = Callable[[Split, np.ndarray, np.ndarray], Dataset]  # (split, positions, views) -> Dataset
 
 
 @dataclass(frozen=True)
@@ -47,53 +43,53 @@ class FrameSampler:
         return positions[:, : self.num_frames], views
 
 
-class FeatureDataset(Dataset):
-    """Stored features of a split's clips: batches float32 (clips, frames, features) and class indices (clips,).
+@dataclass(frozen=True)
+class StoredFeatures:
+    """Reads inputs from stored features, float16 (all clips, views, stored frames, features)."""
 
-    features: float16 (all clips, views, stored frames, features).
-    """
+    features: np.ndarray
 
-    def __init__(self, features: np.ndarray, split: Split, positions: np.ndarray, views: np.ndarray) -> None:
-        self.features, self.split, self.positions, self.views = features, split, positions, views
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __getitems__(self, batch: list[int]) -> Batch:
-        rows = self.split.rows[batch]
-        features = self.features[rows[:, None], self.views[batch, None], self.positions[batch]]
-        return torch.from_numpy(features.astype(np.float32)), torch.from_numpy(self.split.labels[batch])
+    def read(self, split: Split, batch: list[int], positions: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """Features of a batch of the split's clips: float32 (clips, frames, features)."""
+        rows = split.rows[batch]
+        return torch.from_numpy(self.features[rows[:, None], views[:, None], positions].astype(np.float32))
 
 
 @dataclass(frozen=True)
-class ViewSource:
-    """Where the images of a finetuned backbone come from, and how they are cropped and augmented."""
+class StoredFrames:
+    """Reads inputs from stored frames, for a finetuned backbone: crops them, and augments all views but view 0."""
 
     store: FrameStore
     config: ViewConfig
     augmentation: ClipAugmentation
     seed: int
 
-    def view(self, clip: str, positions: np.ndarray, number: int) -> np.ndarray:
-        """View `number` of a clip, 0 the clean one: uint8 RGB (frames, modalities, size, size, 3)."""
+    def read(self, split: Split, batch: list[int], positions: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """Images of a batch of the split's clips: uint8 RGB (clips, frames, modalities, size, size, 3)."""
+        clips = [split.clips[row] for row in batch]
+        return torch.from_numpy(np.stack([*map(self._view, clips, positions, views)]))
+
+    def _view(self, clip: str, positions: np.ndarray, number: int) -> np.ndarray:
         clip_views = prepare_frames(self.store.load(clip), self.config, positions)
         return (
             clip_views.clean if number == 0 else augmented_views(clip_views, self.augmentation, self.seed, clip, number)
         )
 
 
-class FrameDataset(Dataset):
-    """Images of a split's clips, for a finetuned backbone: uint8 (clips, frames, modalities, size, size, 3), labels."""
+class ClipDataset(Dataset):
+    """The clips of a split, one view each; returns whole batches: inputs, and class indices (clips,)."""
 
-    def __init__(self, source: ViewSource, split: Split, positions: np.ndarray, views: np.ndarray) -> None:
+    def __init__(
+        self, source: StoredFeatures | StoredFrames, split: Split, positions: np.ndarray, views: np.ndarray
+    ) -> None:
         self.source, self.split, self.positions, self.views = source, split, positions, views
 
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __getitems__(self, batch: list[int]) -> Batch:
-        images = [self.source.view(self.split.clips[row], self.positions[row], self.views[row]) for row in batch]
-        return torch.from_numpy(np.stack(images)), torch.from_numpy(self.split.labels[batch])
+    def __getitems__(self, batch: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        inputs = self.source.read(self.split, batch, self.positions[batch], self.views[batch])
+        return inputs, torch.from_numpy(self.split.labels[batch])
 
 
 def make_loader(dataset: Dataset, batch_size: int, workers: int, sampler: Sampler | None = None) -> DataLoader:

@@ -22,7 +22,7 @@ from glimpse.model.heads import TemporalHead, mean_logits
 from glimpse.model.network import VideoNetwork
 from glimpse.model.ridge import Ridge
 from glimpse.train.checkpoint import Checkpoint
-from glimpse.train.datasets import FrameSampler, MakeDataset, class_sampler, make_loader
+from glimpse.train.datasets import ClipDataset, FrameSampler, StoredFeatures, StoredFrames, class_sampler, make_loader
 
 AUX_LOSS_WEIGHT = 0.3  # of the loss after every frame; the rest is the loss after the last one
 
@@ -50,13 +50,13 @@ class Optimization:
 
 @dataclass
 class Trainer:
-    """Trains a network on datasets of one sampler, on one device.
+    """Trains a network on inputs from one source, sampled by one sampler, on one device.
 
     parameter_groups: the optimizer's, with their learning rates.
     """
 
     network: TemporalHead | Ridge | VideoNetwork
-    make_dataset: MakeDataset
+    source: StoredFeatures | StoredFrames
     sampler: FrameSampler
     settings: TrainSettings
     parameter_groups: list[dict[str, Any]]
@@ -173,12 +173,12 @@ class Trainer:
     def train_loader(self, split: Split, epoch: int) -> DataLoader:
         """Batches of a training epoch."""
         order = class_sampler(split.labels, self.settings.class_balance, self.seed + epoch)
-        dataset = self.make_dataset(split, *self.sampler.train_positions(split.clips, epoch))
+        dataset = ClipDataset(self.source, split, *self.sampler.train_positions(split.clips, epoch))
         return make_loader(dataset, self.settings.batch_size, self.workers, order)
 
     def eval_loader(self, split: Split) -> DataLoader:
         """Batches for validation and test, in the order of the clips."""
-        dataset = self.make_dataset(split, *self.sampler.eval_positions(split.clips))
+        dataset = ClipDataset(self.source, split, *self.sampler.eval_positions(split.clips))
         return make_loader(dataset, self.settings.batch_size, self.workers)
 
     def batches(self, loader: DataLoader) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
