@@ -148,14 +148,17 @@ def test_a_killed_study_goes_on_from_the_trainings_that_are_done(project, capsys
     (project / "start.py").write_text(code)
     command, environment = [sys.executable, "start.py"], os.environ | {"PYTHONPATH": str(ROOT / "src")}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while len(entries := list((project / ".cache/trials").glob("*/*.npz"))) < 3:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    run_tool(study, "--folds", 3, "--seeds", 2)
-    printed = capsys.readouterr().out
+    try:
+        deadline = time.monotonic() + 400
+        while len(entries := list((project / ".cache/trials").glob("*/*.npz"))) < 3:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    printed = again.stdout
+    assert again.stderr == ""
     total, done = int(printed.split()[1]), len(entries)
     assert total > done and int(printed.splitlines()[1].split()[0]) >= done
     assert len(list((project / ".cache/trials").glob("*/*.npz"))) == total
