@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -172,6 +173,7 @@ def train_trial(job: tuple[Trial, Path], data: FoldedClips, settings: Settings, 
     """Train one trial, in a worker process, and cache its logits after the last frame of the val and test clips."""
     trial, path = job
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a worker that is killed would leak
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
         class_names = sorted(set(data.actions) - {trial.left_out})
         splits = _splits(trial, data, class_names)
