@@ -27,7 +27,7 @@ def main() -> None:
 
     settings = read_settings()
     clips, rejected = find_clips(settings.dataset)
-    actions = sorted({clip.action for clip in clips})
+    actions = {clip.action for clip in clips}
     print(f"frames: {len(clips)} clips of {len(actions)} actions in {settings.dataset}", flush=True)
     paths = [os.path.join(settings.dataset, clip.name) for clip in clips]
     workers = os.cpu_count() or 1 if args.workers is None else max(1, args.workers)
@@ -42,17 +42,14 @@ def main() -> None:
     if len(rejected) > 10:
         print(f"frames: not used: {len(rejected) - 10} more, all in data/rejected.csv")
     table = pd.DataFrame(rows, columns=CLIP_COLUMNS)
-    damaged = (table["decoded_fraction"] < DAMAGED_BELOW).sum()
-    if damaged:
+    if damaged := (table["decoded_fraction"] < DAMAGED_BELOW).sum():
         where = f"decoded_fraction in data/clips.csv is below {DAMAGED_BELOW}"
         print(f"frames: {damaged} of the used clips are damaged: {where}")
 
-    actions = sorted(set(table["action"]))
+    actions = set(table["action"])
     if len(actions) < 2:
-        raise SystemExit(
-            f"dataset: {settings.dataset} has usable clips of {len(actions)} actions ({', '.join(actions) or 'none'}): "
-            "expected at least 2, one folder of clips each"
-        )
+        usable = f"usable clips of {len(actions)} actions ({', '.join(actions) or 'none'})"
+        raise SystemExit(f"dataset: {settings.dataset} has {usable}: expected at least 2, one folder of clips each")
     write_shards("data/frames", table["clip"], entries)
     write_table("data/clips.csv", table)
     print(f"frames: {len(table)} clips of {len(actions)} actions, {settings.candidates} frames each, in data/frames/")

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,8 @@ class UniqueKeyLoader(yaml.SafeLoader):
     """Refuses a key that a mapping has twice: PyYAML would drop the first one silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
-        for number, (key, _) in enumerate(node.value):
-            if key.value in keys[:number]:
-                first = node.value[keys.index(key.value)][0]
+        for first, key in itertools.combinations([key for key, _ in node.value], 2):
+            if first.value == key.value:
                 lines = f"in line {first.start_mark.line + 1} and in line {key.start_mark.line + 1}"
                 raise ValueError(f"{key.value} is a duplicate key, {lines}")
         return super().construct_mapping(node, deep)
@@ -102,9 +101,8 @@ def first_mistake(error: ValidationError, tree: dict[str, Any], schemas: dict[st
         if not location:  # settings that contradict each other, found only where each of them is valid
             return str(mistake["ctx"]["error"])
         mistakes.setdefault(".".join(map(str, location[: 2 if location[0] in groups else 1])), mistake["type"])
-    keys = [key for name in tree for key in (name, *flatten({name: tree[name]}))]
-    positions = {key: number for number, key in enumerate(keys)}
-    key = min(mistakes, key=lambda key: positions.get(key, len(keys)))
+    keys = (key for name in tree for key in (name, *flatten({name: tree[name]})))
+    key = next((key for key in keys if key in mistakes), next(iter(mistakes)))
     group, _, name = key.rpartition(".")
     if mistakes[key] == "extra_forbidden":
         likely = difflib.get_close_matches(key, [*schemas, *filter(None, groups)], n=1)
@@ -121,8 +119,8 @@ def first_mistake(error: ValidationError, tree: dict[str, Any], schemas: dict[st
 def settings_table(schemas: dict[str, dict[str, Any]], tree: dict[str, Any]) -> str:
     """The Markdown table of docs/settings.md; the defaults are the values of `tree`, what params.yaml holds."""
     values = flatten(tree)
-    rows = ["| setting | default | allowed values | what it does |", "|---|---|---|---|"]
+    table = "| setting | default | allowed values | what it does |\n|---|---|---|---|\n"
     for key, schema in schemas.items():
         default, allowed = format_value(values[key]), allowed_values(schema, "`")
-        rows.append(f"| `{key}` | `{default}` | {allowed} | {schema['description']} |")
-    return "\n".join(rows) + "\n"
+        table += f"| `{key}` | `{default}` | {allowed} | {schema['description']} |\n"
+    return table

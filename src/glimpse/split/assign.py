@@ -70,14 +70,6 @@ def _assign_shares(table: pd.DataFrame, shares: dict[str, float], seed: int) -> 
     return table["group"].map(assign_groups(class_counts, shares, seed))
 
 
-def advice(group_by: str, manual: dict[str, str], official: dict[str, str]) -> tuple[str, str]:
-    """What to set against near duplicates, and against clips related by name; "" with official lists."""
-    if official:
-        return "", ""
-    groups = "the groups in data/groups.csv" if manual or group_by == "auto" else "split.group_by to auto"
-    return "split.near_duplicates to merge", groups
-
-
 def describe_counts(table: pd.DataFrame) -> str:
     """Number of clips, and of groups in brackets, per action and split, as text."""
     counts = table.groupby(["action", "split"]).agg(clips=("clip", "size"), groups=("group", "nunique"))
@@ -90,13 +82,10 @@ def check_splits(table: pd.DataFrame, original_groups: pd.Series) -> None:
 
     original_groups: the group of each row before merging; the line says so if merging may be the cause.
     """
-    merged = ""
-    if table["group"].nunique() < original_groups.nunique():
-        merged = (
-            f". Groups with near duplicates were merged ({original_groups.nunique()} became "
-            f"{table['group'].nunique()}): see data/leaks.csv; if its pairs are no copies, set split.near_duplicates "
-            "to report"
-        )
+    merged, numbers = "", (original_groups.nunique(), table["group"].nunique())
+    if numbers[1] < numbers[0]:
+        merged = f". Groups with near duplicates were merged ({numbers[0]} became {numbers[1]}): see data/leaks.csv; "
+        merged += "if its pairs are no copies, set split.near_duplicates to report"
     groups, before = (column.groupby(table["action"]).nunique() for column in (table["group"], original_groups))
     few = groups[groups < MIN_GROUPS]
     if len(few):
@@ -106,12 +95,8 @@ def check_splits(table: pd.DataFrame, original_groups: pd.Series) -> None:
             "divided, so train, val and test need one each. Add clips of others, or set split.group_by"
             f"{merged if before[few.index].max() >= MIN_GROUPS else ''}"
         )
-    actions_by_split = table.groupby("split")["action"].unique()
-    lacking = [
-        f"{split} lacks {', '.join(missing)}"
-        for split in SPLITS
-        if (missing := sorted(set(table["action"]) - set(actions_by_split.get(split, []))))
-    ]
+    missing = {split: sorted(set(table["action"]) - set(table["action"][table["split"] == split])) for split in SPLITS}
+    lacking = [f"{split} lacks {', '.join(actions)}" for split, actions in missing.items() if actions]
     if lacking:
         remedy = "add clips of other groups, or change split.test, val or folds"
         raise SystemExit(f"split: {'; '.join(lacking)}: {remedy}{merged}")
