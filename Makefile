@@ -24,8 +24,8 @@ test-slow: .venv/ready ## run the slow tests, and the torture tests in brief
 torture: .venv/ready ## run the torture tests in full: kills, mutated clips, full disks
 	@GLIMPSE_KILLS=20 GLIMPSE_MUTATIONS=500 python -m pytest -m torture -s
 
-lint: .venv/ready ## check style and types
-	@ruff check && ruff format --check && mypy
+lint: .venv/ready ## check style, types and the layers of imports
+	@ruff check && ruff format --check && mypy && lint-imports --no-cache
 
 study: .venv/ready ## what order, motion and number of frames contribute: FOLDS=5 SEEDS=2
 	@glimpse study --folds $(FOLDS) --seeds $(SEEDS)

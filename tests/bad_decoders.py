@@ -1,4 +1,4 @@
-"""Decoders that go wrong, to be run in other processes: their time begins before this file is imported there."""
+"""Decoders that fail, to be run in other processes, whose time limit includes the import of this file."""
 
 import ctypes
 import os
@@ -18,13 +18,13 @@ class TwoArguments(Exception):
 
 
 def send_half_and_die(connection, content):
-    """What a system short of memory does to the process that sends a result."""
+    """End as a process does that the system kills, for want of memory, while it sends a result."""
     os.write(connection.fileno(), content[: len(content) // 2])
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def misbehave(path):
-    """What a file's name asks for; True where it asks for nothing."""
+    """Fail in the way that words in the file name choose; returns True if there are none."""
     if "segfault" in path:
         ctypes.string_at(0)
     if "exits" in path:
@@ -72,8 +72,8 @@ def decode_frames(path, candidates, size):
     return misbehave(os.path.basename(path)) and decode_all.decode(path, candidates, size)
 
 
-def decode_clip(path, candidates, size):
-    """`predict.decode` for most files."""
-    import predict
+def decode_clip(path, candidates, frame_size):
+    """`predict.clips.decode_or_reason` for most files."""
+    from glimpse.predict import clips
 
-    return misbehave(path.name) and predict.decode(path, candidates, size)
+    return misbehave(path.name) and clips.decode_or_reason(path, candidates, frame_size)

@@ -1,4 +1,4 @@
-"""What several tests need: made-up clips with known frames, and a small project taken through all its stages."""
+"""Shared by several tests: generated clips with known frames, and a small project in which all stages are done."""
 
 import argparse
 import shutil
@@ -24,7 +24,7 @@ from glimpse.core.params_file import load_params, with_overrides
 from glimpse.features.backbone import FEATURE_DIM
 
 ROOT = Path(__file__).parents[1]
-# A job in the background ignores Ctrl-C, and so would all that tests start from it, to send it Ctrl-C.
+# A job in the background ignores Ctrl-C, and so would the processes to which tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 SMALL = {
     "demo.actors": 8,
@@ -36,7 +36,7 @@ SMALL = {
 
 
 def grey_levels(count):
-    """Grey levels that survive compression apart from each other: the n-th frame of a made-up clip."""
+    """One grey level per frame of a generated clip, far enough apart to survive compression."""
     return np.linspace(20, 235, count).round().astype(int)
 
 
@@ -66,8 +66,8 @@ def run_tool(tool, *arguments):
 
 
 def peak_of(command, folder):
-    """What a command prints, both streams, and the most memory that it or one of its processes took, in MB."""
-    code = (  # in between, since a process counts what the one took that it was copied from
+    """Run a command; returns what it prints, both streams, and the peak memory of it or one of its processes in MB."""
+    code = (  # a process in between, since a process starts with the peak of the one it was forked from
         "import resource, subprocess, sys\n"
         "subprocess.run(sys.argv[1:], stderr=subprocess.STDOUT)\n"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
@@ -99,7 +99,7 @@ def stage(monkeypatch):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A small project, all stages done: 8 actors, two takes of each action. Read only; copy it to change it."""
+    """A small project, all stages but report done: 8 actors, 2 clips each of every action. Read only: see `copied`."""
     folder = tmp_path_factory.mktemp("trained")
     write_params(folder, **SMALL)
     with pytest.MonkeyPatch.context() as patch:
@@ -115,7 +115,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def frames_alone(trained, tmp_path_factory):
-    """The small project with all10 trained on frames and nothing else, for which the demo's answers are known."""
+    """The small project with all10 trained on RGB frames alone, whose best possible accuracy on the demo is known."""
     folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("alone") / "frames"))
     write_params(folder, **SMALL, **{"features.rgb_diff": False, "features.flow": False})
     np.save(folder / "data/features.npy", np.load(folder / "data/features.npy")[..., :FEATURE_DIM])

@@ -1,4 +1,4 @@
-"""A clone of the repository with a small demo, and a shell in it: for tests that do what a user does."""
+"""A clone of the repository with a small demo, and a shell in it, for tests that do what a user does."""
 
 import json
 import os
@@ -21,7 +21,7 @@ ALL = ["demo", "frames", "duplicates", "split", "features", "train-first5", "tra
 class Clone:
     """A clone of the repository, and a shell in it whose `python` and `dvc` are this environment's.
 
-    There is no network in it, as far as proxies that aren't there can see to that.
+    Proxies that do not exist keep its commands off the network.
     """
 
     def __init__(self, folder, origin=ROOT):
@@ -31,24 +31,24 @@ class Clone:
         self.run("git", "config", "user.name", "Someone")
 
     @property
-    def _how(self):
+    def _options(self):
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        nowhere = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https")}
-        environment = {**os.environ, **nowhere, "PATH": path, "DVC_NO_ANALYTICS": "1", "COLUMNS": "110"}
+        no_network = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https")}
+        environment = {**os.environ, **no_network, "PATH": path, "DVC_NO_ANALYTICS": "1", "COLUMNS": "110"}
         environment["PYTHONPATH"] = str(self.folder / "src")
         return {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
     def run(self, *command, fails=False, where=None):
-        """What a command prints, both streams; it must succeed, or fail where that is expected."""
-        if command[0] == "glimpse":  # installed, it is of another copy of the repository
+        """Run a command, which must succeed, or fail if `fails`; returns what it prints, both streams."""
+        if command[0] == "glimpse":  # the installed one runs the code of ROOT
             command = ("python", "-m", "glimpse.cli", *command[1:])
-        done = subprocess.run(command, cwd=where or self.folder, check=False, **self._how)
+        done = subprocess.run(command, cwd=where or self.folder, check=False, **self._options)
         assert (done.returncode != 0) == fails, f"{command} ended with {done.returncode}: {done.stdout}"
         return done.stdout
 
     def interrupted(self, *command, at, after=0.0):
-        """What a command prints that gets Ctrl-C `after` seconds after a line with the words `at`; it must fail."""
-        with subprocess.Popen(command, cwd=self.folder, start_new_session=True, **self._how) as running:
+        """Run a command that gets Ctrl-C `after` seconds after a line with the words `at`; returns what it prints."""
+        with subprocess.Popen(command, cwd=self.folder, start_new_session=True, **self._options) as running:
             lines = []
             for line in running.stdout:
                 lines.append(line)
@@ -61,7 +61,7 @@ class Clone:
         return "".join(lines)
 
     def set(self, changes):
-        """Write settings into params.yaml as a user would, the comments kept: {"train.epochs": 2}."""
+        """Edit settings in params.yaml as a user would, without touching its comments: {"train.epochs": 2}."""
         path = self.folder / "params.yaml"
         for key, value in changes.items():
             group, _, name = key.rpartition(".")
@@ -77,11 +77,11 @@ class Clone:
         return [name.rpartition(":")[2] for name in re.findall(r"Running stage '([^']+)'", output)]
 
     def status(self):
-        """What Git says has changed: the names of files, sorted."""
+        """The names of the files that Git calls changed, sorted."""
         return sorted(line[3:] for line in self.run("git", "status", "--porcelain").splitlines())
 
     def restore(self):
-        """Back to the last commit; nothing may be left to run."""
+        """Go back to the last commit, after which no stage may be left to run."""
         self.run("git", "restore", ".")
         self.run("dvc", "checkout")
         assert "Data and pipelines are up to date." in self.run("dvc", "repro")
@@ -91,7 +91,7 @@ class Clone:
         return json.loads((self.folder / "metrics/test.json").read_text())
 
     def outputs(self):
-        """{path: bytes} of all that the stages write, metrics too."""
+        """{path: bytes} of everything that the stages write, metrics too."""
         listed = [path for path in self.folder.glob("data/*") if path.name != "lists"]
         listed += [*self.folder.glob("models/*/*"), *self.folder.glob("metrics/*")]
         files = [file for path in listed for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]

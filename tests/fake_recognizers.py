@@ -1,4 +1,4 @@
-"""Recognizers that stand in for trained ones. Run as a program, it is `glimpse` with a fake model and no torch."""
+"""Recognizers that replace trained ones. Run as a program, this file is `glimpse` with a fake model and no torch."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ CONFIG = ModelConfig(
 
 
 class FakeRecognizer(Recognizer):
-    """Records the views it gets; the probability of "right" grows with the frames that a window has seen."""
+    """Records the views it gets; the probability of "right" grows with the number of frames in the window."""
 
     def __init__(self, **changes):
         super().__init__(replace(CONFIG, **changes))
@@ -59,6 +59,6 @@ if __name__ == "__main__":
     from glimpse import cli
 
     fake = FakeRecognizer()
-    fake.seen_views = deque(maxlen=1)  # the program's memory is measured, not the fake's
+    fake.seen_views = deque(maxlen=1)  # so that this list does not add to the memory that a test measures
     sys.modules["glimpse.inference.torch_recognizer"] = SimpleNamespace(TorchRecognizer=lambda path: fake)
     cli.main()

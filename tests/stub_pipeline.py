@@ -59,7 +59,7 @@ def paths(entries):
 
 @contextlib.contextmanager
 def libyaml():
-    """DVC reads and writes YAML through libyaml in here, not in pure Python, which takes it most of its time."""
+    """DVC reads and writes YAML through libyaml in this block: in pure Python that takes most of its time."""
 
     def dump(_, contents, stream):
         yaml.dump(json.loads(json.dumps(contents)), stream, yaml.CSafeDumper, sort_keys=False)
@@ -88,8 +88,8 @@ class StubPipeline:
         self.write("stub.py", STUB)
         self.write("stubs.json", json.dumps(self.stages))
         self.set(params)
-        made = {path for stage in self.stages.values() for path in stage["outs"]}
-        for path in {self.filled(dep) for stage in self.stages.values() for dep in stage["deps"]} - made:
+        outputs = {path for stage in self.stages.values() for path in stage["outs"]}
+        for path in {self.resolve(dep) for stage in self.stages.values() for dep in stage["deps"]} - outputs:
             self.write(path if Path(path).suffix else f"{path}/content", path)
         (self.folder / ".dvcignore").write_bytes((ROOT / ".dvcignore").read_bytes())
         Repo.init(str(self.folder), no_scm=True).close()
@@ -109,12 +109,12 @@ class StubPipeline:
             branch[name] = value
         self.write("params.yaml", yaml.safe_dump(tree, sort_keys=False))
 
-    def filled(self, dependency):
-        """A dependency such as ${dataset} with the setting's value."""
+    def resolve(self, dependency):
+        """A dependency such as ${dataset}, with the setting's value."""
         return re.sub(r"\$\{([\w.]+)\}", lambda match: self.params[match[1]], dependency)
 
     def run(self):
-        """The stages whose command DVC ran, in order, without those whose outputs it took from its run cache."""
+        """Run `dvc repro`; returns the stages whose command ran, in order: not those restored from the run cache."""
         log = self.folder / "ran.txt"
         log.unlink(missing_ok=True)
         with warnings.catch_warnings(action="ignore"), libyaml(), Repo(os.curdir) as repo:  # DVC's libraries warn
@@ -125,8 +125,8 @@ class StubPipeline:
         """These stages and all that depend on their outputs, directly or through others."""
         reached = set(names)
         while True:
-            made = {path for name in reached for path in self.stages[name]["outs"]}
-            more = {name for name, stage in self.stages.items() if made & set(map(self.filled, stage["deps"]))}
+            outputs = {path for name in reached for path in self.stages[name]["outs"]}
+            more = {name for name, stage in self.stages.items() if outputs & set(map(self.resolve, stage["deps"]))}
             if more <= reached:
                 return reached
             reached |= more

@@ -110,8 +110,9 @@ def test_another_input_size_is_extracted_and_trained_anew(clone):
 
 
 @pytest.mark.parametrize("name", ["first5", "all10"])
-def test_a_model_is_an_artifact_that_dvc_knows_by_name(name, clone, tmp_path):
+def test_a_registered_model_is_an_artifact_that_dvc_gets_by_name(name, clone, tmp_path):
     artifact = yaml.safe_load((clone.folder / "dvc.yaml").read_text())["artifacts"][name]
     assert artifact["type"] == "model" and artifact["desc"]
+    clone.run("gto", "register", name, "--version", "v1.0.0")  # a Git tag; without one, there is nothing to get
     clone.run("dvc", "artifacts", "get", str(clone.folder), name, "--out", str(tmp_path / "model.pt"), where=tmp_path)
     assert (tmp_path / "model.pt").read_bytes() == (clone.folder / f"models/{name}/model.pt").read_bytes()

@@ -1,6 +1,6 @@
-"""The first ten minutes of a user who knows DVC: a walk through a fresh clone with a small demo, step by step.
+"""The first ten minutes of a user who knows DVC, in a fresh clone with a small demo.
 
-The tests stand in the order of the walk and leave the tree as they found it. Slow: run by `make test-slow`.
+The tests run in this order; each leaves the working tree as it was. Slow: run by `make test-slow`.
 """
 
 import json
@@ -23,15 +23,15 @@ def clone(tmp_path_factory):
 
 
 def test_right_after_the_clone_there_are_metrics_and_a_graph(clone):
-    shown = clone.run("dvc", "metrics", "show")
-    assert all(f"{approach}.{name}" in shown for approach in ("first5", "all10") for name in ("accuracy", "recall"))
+    printed = clone.run("dvc", "metrics", "show")
+    assert all(f"{approach}.{name}" in printed for approach in ("first5", "all10") for name in ("accuracy", "recall"))
     assert clone.run("dvc", "params", "diff") == ""
     graph = clone.run("dvc", "dag")
     assert all(f"| {stage} |" in graph for stage in ALL[1:]) and "| data/dvc.yaml:demo |" in graph
     assert clone.status() == []
 
 
-def test_the_first_run_makes_all_and_a_second_does_nothing(clone):
+def test_the_first_run_runs_every_stage_and_a_second_runs_none(clone):
     clone.set(SMALL)
     printed = clone.run("dvc", "repro")
     assert clone.ran(printed) == ALL
@@ -50,15 +50,15 @@ def test_an_experiment_with_five_frames_reruns_the_trainings_and_what_follows(cl
     assert "both approaches read the same 5 frames" in printed
     difference = clone.run("dvc", "params", "diff")
     assert re.findall(r"^params\.yaml +(\S+) +(\S+) +(\S+)", difference, re.MULTILINE) == [("frames", "10", "5")]
-    shown = clone.run("dvc", "metrics", "diff", "--all").splitlines()
-    assert 4 <= len(shown) - 1 <= 6 and all(len(line) <= 110 for line in shown)
-    assert clone.metrics() != json_of(clone, "metrics/test.json")
+    table = clone.run("dvc", "metrics", "diff", "--all").splitlines()
+    assert 4 <= len(table) - 1 <= 6 and all(len(line) <= 110 for line in table)
+    assert clone.metrics() != committed_json(clone, "metrics/test.json")
     assert clone.status() == ["dvc.lock", "metrics/test.json", "params.yaml"]
     clone.restore()
 
 
-def json_of(clone, path):
-    """A JSON file as it stands in the last commit."""
+def committed_json(clone, path):
+    """A JSON file of the last commit."""
     return json.loads(clone.run("git", "show", f"HEAD:{path}"))
 
 
@@ -79,17 +79,17 @@ def test_outputs_that_were_deleted_come_back_from_the_cache(clone):
     assert clone.outputs() == before and clone.status() == []
 
 
-def test_queued_experiments_both_succeed_and_can_be_looked_at_applied_and_branched(clone):
+def test_queued_experiments_succeed_and_can_be_listed_applied_and_branched(clone):
     queued = clone.run("dvc", "exp", "run", "--queue", "-S", "frames=5,8")
     names = re.findall(r"Queued experiment '(\S+)'", queued)
     assert len(names) == 2 and clone.status() == []
-    clone.run("dvc", "queue", "start")  # returns when the worker, which holds its output, is done
+    clone.run("dvc", "queue", "start")  # the worker inherits stdout, so this waits for it
     status = clone.run("dvc", "queue", "status")
     assert all(re.search(rf"{name} .*Success", status) for name in names), status
     assert re.search(
         r"epoch +2 .*\n.*train-all10: best is epoch", clone.run("dvc", "queue", "logs", names[1]), re.DOTALL
     )
-    assert not [one for one in psutil.process_iter(["cwd"]) if str(clone.folder) in (one.info["cwd"] or "")]
+    assert not [process for process in psutil.process_iter(["cwd"]) if str(clone.folder) in (process.info["cwd"] or "")]
     assert clone.status() == []
     table = clone.run("dvc", "exp", "show", "--only-changed", "--drop", ".*/.*|Created|State|Executor").splitlines()
     assert all(len(line) <= 110 for line in table) and "frames" in table[1], table
@@ -101,15 +101,15 @@ def test_queued_experiments_both_succeed_and_can_be_looked_at_applied_and_branch
     clone.restore()
     clone.run("dvc", "exp", "branch", names[1], "eight")
     assert clone.status() == []
-    assert "frames: 8 " in clone.run("git", "show", "eight:params.yaml")
+    assert "\nframes: 8\n" in clone.run("git", "show", "eight:params.yaml")
 
 
 def test_plots_are_drawn_and_compared(clone):
     for command in (["show"], ["diff", "HEAD", "eight"]):
         assert "index.html" in clone.run("dvc", "plots", *command, "--out", "dvc_plots")
-        drawn = (clone.folder / "dvc_plots/index.html").read_text()
+        page = (clone.folder / "dvc_plots/index.html").read_text()
         for title in ("Test accuracy against frames seen", "Test clips, all10", "Test recall of each action, first5"):
-            assert title in drawn
+            assert title in page
         assert clone.status() == []
         shutil.rmtree(clone.folder / "dvc_plots")
 
@@ -117,7 +117,7 @@ def test_plots_are_drawn_and_compared(clone):
 def test_what_was_pushed_is_pulled_into_another_clone_and_nothing_trains_again(clone, tmp_path):
     clone.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "the store"))
     assert clone.status() == [".dvc/config"]
-    clone.run("git", "commit", "--quiet", "--all", "--message", "Where the data are")
+    clone.run("git", "commit", "--quiet", "--all", "--message", "Remote storage")
     clone.run("dvc", "push")
     other = Clone(tmp_path / "other", clone.folder)
     other.run("dvc", "pull")
@@ -125,20 +125,20 @@ def test_what_was_pushed_is_pulled_into_another_clone_and_nothing_trains_again(c
     assert other.status() == [] and other.outputs() == clone.outputs()
 
 
-def test_a_training_after_ctrl_c_goes_on_and_ends_as_if_nothing_had_been(clone):
+def test_a_training_after_ctrl_c_resumes_and_gives_the_same_bytes(clone):
     clone.set({"train.epochs": 300, "train.patience": 300})
     clone.run("dvc", "repro", "train-all10")
-    kept = {name: content for name, content in clone.outputs().items() if name.startswith("models/all10/")}
+    before = {name: content for name, content in clone.outputs().items() if name.startswith("models/all10/")}
     again = ["dvc", "repro", "--force", "--single-item", "--no-run-cache", "train-all10"]
     stopped = clone.interrupted(*again, at="epoch   2", after=1.5)
     assert "epoch 300" not in stopped and not (clone.folder / "models/all10/model.pt").exists()
     printed = clone.run(*again)
-    assert {name: content for name, content in clone.outputs().items() if name.startswith("models/all10/")} == kept
+    assert {name: content for name, content in clone.outputs().items() if name.startswith("models/all10/")} == before
     clone.restore()
     assert "Traceback" not in stopped and re.search(r"train-all10: resuming at epoch \d+", printed)
 
 
-def test_mistakes_are_one_line_that_names_them_and_lose_nothing(clone, tmp_path):
+def test_a_mistake_is_one_line_that_names_it_and_loses_nothing(clone, tmp_path):
     before = clone.outputs()
     (tmp_path / "empty").mkdir()
     for action in ("up", "down"):
@@ -160,7 +160,7 @@ def test_mistakes_are_one_line_that_names_them_and_lose_nothing(clone, tmp_path)
     assert clone.outputs() == before and clone.status() == []
 
 
-def test_ones_own_clips_versioned_by_dvc_and_a_training_without_dvc(clone):
+def test_your_own_clips_versioned_by_dvc_and_a_training_without_dvc(clone):
     shutil.copytree(clone.folder / "data/demo", clone.folder / "data/clips")
     (clone.folder / "data/clips/wave/broken.mp4").write_text("no video")
     clone.run("dvc", "add", "data/clips")
@@ -170,7 +170,7 @@ def test_ones_own_clips_versioned_by_dvc_and_a_training_without_dvc(clone):
     printed = clone.run("dvc", "exp", "run", "-S", "dataset=data/clips")
     assert clone.ran(printed) == ["frames"] + [stage for stage in ALL[2:] if stage in clone.ran(printed)]
     assert "frames: not used: wave/broken.mp4: not a video" in printed
-    assert clone.status() == ["dvc.lock", "params.yaml"]  # the same clips, the same figures
+    assert clone.status() == ["dvc.lock", "params.yaml"]  # the same clips, the same scores
     before = (clone.folder / "models/first5/model.pt").read_bytes()
     assert "train-first5: best is epoch" in clone.run("python", "src/train.py", "first5")
     assert (clone.folder / "models/first5/model.pt").read_bytes() == before

@@ -1,4 +1,4 @@
-"""A failed `dvc exp run -S` leaves a params.yaml that `git restore .` puts back, as users expect.
+"""After a failed `dvc exp run -S`, `git restore .` restores params.yaml, as users expect.
 
 `seed: 0` to 1 keeps the file's size, and DVC writes it in place within the second of Git's index entry; without what
 run_stage does, Git sees no change and restores nothing. Slow: run by `make test-slow`.
@@ -53,10 +53,10 @@ def run(tmp_path):
     return run
 
 
-def test_after_a_failed_experiment_git_restore_puts_params_yaml_back(run, tmp_path):
+def test_after_a_failed_experiment_git_restore_restores_params_yaml(run, tmp_path):
     for number in range(10):
         (tmp_path / "notes.txt").write_text(f"{number}\n")
-        time.sleep(1 - time.time() % 1 + number / 10)  # Git's entry and DVC's write at all distances to a second's end
+        time.sleep(1 - time.time() % 1 + number / 10)  # Git and DVC write at all distances from the end of a second
         run("git", "add", ".")
         run("git", "commit", "-qm", f"Commit {number}")
         run("git", "checkout", "-q", "HEAD", "--", ".")

@@ -1,6 +1,6 @@
-"""`dvc repro` killed, stopped, and run by two at once comes to the bytes of an undisturbed run; so does another clone.
+"""`dvc repro` that is killed, interrupted or run twice at once gives the bytes of an undisturbed run, in any clone.
 
-GLIMPSE_KILLS says how many kills (3), GLIMPSE_SEED their moments (0). Run by `make torture`.
+GLIMPSE_KILLS is the number of kills (3), GLIMPSE_SEED the seed of their moments (0). Run by `make torture`.
 """
 
 import collections
@@ -24,22 +24,22 @@ pytestmark = pytest.mark.torture
 
 KILLS, SEED = int(os.environ.get("GLIMPSE_KILLS", 3)), int(os.environ.get("GLIMPSE_SEED", 0))
 STAGES = ["demo", "frames", "duplicates", "split", "features", "train-first5", "train-all10", "evaluate", "report"]
-# to be killed in this order
-FIRST = ["features", "train-first5", "frames", "evaluate", "demo", "report", "train-all10", "duplicates", "split"]
+# which stages are killed first
+KILL_ORDER = ["features", "train-first5", "frames", "evaluate", "demo", "report", "train-all10", "duplicates", "split"]
 SMALL = {"demo.actors": 9, "demo.repetitions": 1, "features.augmented_views": 1, "features.input_size": 96}
 SMALL |= {"train.epochs": 80, "train.patience": 80}
-OTHERWISE = '''
-"""Another machine: more cores, and folders listed from their end."""
+OTHER_MACHINE = '''
+"""Stands in for another machine: other number of cores, folders listed in reverse order."""
 import os
 
 os.cpu_count = lambda: 5
-listed, scanned = os.listdir, os.scandir
-os.listdir = lambda *where: sorted(listed(*where), reverse=True)
+listdir, scandir = os.listdir, os.scandir
+os.listdir = lambda *path: sorted(listdir(*path), reverse=True)
 
 
-class Scanned:
-    def __init__(self, *where):
-        with scanned(*where) as entries:
+class ReversedScan:
+    def __init__(self, *path):
+        with scandir(*path) as entries:
             self.entries = iter(sorted(entries, key=lambda entry: entry.name, reverse=True))
 
     def __enter__(self):
@@ -58,12 +58,12 @@ class Scanned:
         pass
 
 
-os.scandir = Scanned
+os.scandir = ReversedScan
 '''
 
 
 class Repro:
-    """A `dvc repro` under way, in a process group of its own: what it has printed, and when each stage began."""
+    """A running `dvc repro` in its own process group: what it has printed, and when each stage began."""
 
     def __init__(self, folder, **environment):
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -79,8 +79,8 @@ class Repro:
         with self.process.stdout as lines:
             for line in lines:
                 self.printed += line
-                if found := re.match(r"Running stage '(?:.*:)?([^']+)'", line):
-                    self.began[found[1]] = time.monotonic()
+                if match := re.match(r"Running stage '(?:.*:)?([^']+)'", line):
+                    self.began[match[1]] = time.monotonic()
 
     @property
     def stage(self):
@@ -95,37 +95,37 @@ class Repro:
             assert self.process.poll() is None, self.printed
             time.sleep(0.01)
 
-    def send(self, which):
+    def send(self, signal_number):
         """Send a signal to all processes; returns the exit code when they are gone, the workers too."""
-        os.killpg(self.process.pid, which)
+        os.killpg(self.process.pid, signal_number)
         return self.end(limit=30)
 
     def end(self, limit=600):
-        """The exit code, when all processes are gone."""
+        """Wait until all processes are gone; returns the exit code."""
         code = self.process.wait(limit)
         self.reader.join(10)
         deadline = time.monotonic() + 10
-        while left := [process for process in psutil.process_iter() if self._ours(process)]:
-            assert time.monotonic() < deadline, left
+        while remaining := [process for process in psutil.process_iter() if self._is_in_group(process)]:
+            assert time.monotonic() < deadline, remaining
             time.sleep(0.1)
         return code
 
-    def _ours(self, process):
+    def _is_in_group(self, process):
         try:
             return os.getpgid(process.pid) == self.process.pid and process.status() != psutil.STATUS_ZOMBIE
         except (ProcessLookupError, psutil.NoSuchProcess):
             return False
 
 
-def project(folder):
-    """A clone with a small demo, nothing run yet."""
+def clone_project(folder):
+    """A clone with the settings of a small demo, no stage run yet."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     write_params(folder, **SMALL)
     return folder
 
 
 def outputs(folder):
-    """{file: bytes} of all that DVC tracks, dvc.lock too, and what Git says of the tree."""
+    """{file: bytes} of everything that DVC tracks, dvc.lock too, and the output of git status."""
     files = {}
     for lock in ("dvc.lock", "data/dvc.lock"):
         files[lock] = (folder / lock).read_bytes()
@@ -137,22 +137,22 @@ def outputs(folder):
     return files, status.stdout
 
 
-def half_written(folder, whole):
-    """Files at the places of outputs that differ from the `whole` ones of an undisturbed run."""
+def incomplete_outputs(folder, expected):
+    """Outputs that exist and differ from the `expected` ones of an undisturbed run."""
     tracked = [folder / "data", folder / "metrics", folder / "models"]
-    found = [path for root in tracked for path in root.rglob("*") if path.is_file()]
-    names = {path.relative_to(folder).as_posix(): path for path in found}
-    return [name for name, path in names.items() if name in whole and path.read_bytes() != whole[name]]
+    files = [path for root in tracked for path in root.rglob("*") if path.is_file()]
+    paths = {path.relative_to(folder).as_posix(): path for path in files}
+    return [name for name, path in paths.items() if name in expected and path.read_bytes() != expected[name]]
 
 
-def leftovers(folder):
+def temporary_files(folder):
     return [path for path in folder.rglob("*.part") if ".dvc" not in path.parts]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """A finished clone, its outputs, and how long each stage took, seconds."""
-    folder = project(tmp_path_factory.mktemp("undisturbed") / "clone")
+    """A clone in which all stages are done, its outputs, and the seconds that each stage took."""
+    folder = clone_project(tmp_path_factory.mktemp("undisturbed") / "clone")
     repro = Repro(folder)
     assert repro.end() == 0, repro.printed
     began = [*repro.began.values(), time.monotonic()]
@@ -161,54 +161,55 @@ def undisturbed(tmp_path_factory):
 
 
 def cached(folder):
-    """{entry of a cache: when it was written}"""
+    """{entry of a cache: its time of modification}"""
     entries = (path for path in folder.glob(".cache/*/*/*") if not path.name.endswith(".part"))
     return {path: path.stat().st_mtime_ns for path in entries}
 
 
 def moments(rng):
-    """(stage, signal, whether the stage is hit for the first time) of every stop, in the order of the stages."""
-    stops = [(FIRST[number % len(FIRST)], signal.SIGKILL) for number in range(KILLS)]
+    """(stage, signal, whether it is the first signal to this stage) of every signal, in the order of the stages."""
+    stops = [(KILL_ORDER[number % len(KILL_ORDER)], signal.SIGKILL) for number in range(KILLS)]
     stops += [(stage, signal.SIGINT) for stage in (STAGES if KILLS > 3 else ["demo", "train-all10", "evaluate"])]
     rng.shuffle(stops)
     stops.sort(key=lambda stop: STAGES.index(stop[0]))
     return [(stage, which, stage not in dict(stops[:n])) for n, (stage, which) in enumerate(stops)]
 
 
-def test_killed_and_stopped_again_and_again_it_comes_to_the_same_bytes(tmp_path, undisturbed):
-    _, (whole, status), seconds = undisturbed
-    folder, rng = project(tmp_path / "clone"), random.Random(SEED)
-    hit, done, resumed, said = collections.Counter(), {}, [], []
-    for target, which, first in moments(rng):
+def test_many_kills_and_interrupts_do_not_change_a_byte_of_the_outputs(tmp_path, undisturbed):
+    _, (expected, status), seconds = undisturbed
+    folder, rng = clone_project(tmp_path / "clone"), random.Random(SEED)
+    signals, entries, resumed, stopped = collections.Counter(), {}, [], []
+    for target, signal_number, first in moments(rng):
         repro = Repro(folder)
         repro.reach(target)
         if first and target.startswith("train"):  # while it trains
             repro.reach(target, epochs=rng.randint(1, 20))
         else:  # the first must not come too late; Ctrl-C neither before Python is there nor when all is done
-            early, late = (0.3, 0.5) if which == signal.SIGINT else (0, 0.5 if first else 1)
+            early, late = (0.3, 0.5) if signal_number == signal.SIGINT else (0, 0.5 if first else 1)
             time.sleep(rng.uniform(early, late) * seconds[target])
         stage = repro.stage
-        assert repro.send(which) != 0, (stage, which, repro.printed)
-        hit[stage, which.name] += 1
+        assert repro.send(signal_number) != 0, (stage, signal_number, repro.printed)
+        signals[stage, signal_number.name] += 1
         resumed += re.findall(r".*: resuming at epoch \d+", repro.printed)
-        if which == signal.SIGINT:
-            assert "Traceback" not in repro.printed and not leftovers(folder), repro.printed
-            said += re.findall(r".*: stopped; started again, it continues from what is done\n", repro.printed)
-        differ = half_written(folder, whole)
-        assert set(differ) <= {"dvc.lock", "data/dvc.lock", "metrics/test.json"}, (stage, which, differ)  # Git's
-        assert all(entry.stat().st_mtime_ns == written for entry, written in done.items())  # and not made again
-        done |= cached(folder)
+        if signal_number == signal.SIGINT:
+            assert "Traceback" not in repro.printed and not temporary_files(folder), repro.printed
+            stopped += re.findall(r".*: stopped; started again, it continues from what is done\n", repro.printed)
+        differing = incomplete_outputs(folder, expected)
+        assert set(differing) <= {"dvc.lock", "data/dvc.lock", "metrics/test.json"}, (stage, differing)  # as in Git
+        assert all(entry.stat().st_mtime_ns == written for entry, written in entries.items())  # not written again
+        entries |= cached(folder)
     repro = Repro(folder)
     assert repro.end() == 0, repro.printed
     resumed += re.findall(r".*: resuming at epoch \d+", repro.printed)
-    print(f"\n{hit.total()} stops: {dict(hit)}; {len(said)} times 'stopped'; {resumed}; {len(done)} clips in caches")
-    assert {stage for stage, _, _ in moments(random.Random(SEED))} <= {stage for stage, _ in hit}
-    assert resumed and said
-    assert outputs(folder) == (whole, status)
-    assert not [path for path in leftovers(folder) if path.parent.name in ("frames", "demo")]
+    counts = f"{signals.total()} signals: {dict(signals)}; {len(stopped)} interrupted; {len(entries)} cache entries"
+    print(f"\n{counts}; {resumed}")
+    assert {stage for stage, _, _ in moments(random.Random(SEED))} <= {stage for stage, _ in signals}
+    assert resumed and stopped
+    assert outputs(folder) == (expected, status)
+    assert not [path for path in temporary_files(folder) if path.parent.name in ("frames", "demo")]
 
 
-def test_of_two_at_once_the_second_gives_way(tmp_path, undisturbed):
+def test_a_second_repro_at_the_same_time_exits_and_harms_nothing(tmp_path, undisturbed):
     folder = Path(shutil.copytree(undisturbed[0], tmp_path / "clone", symlinks=True))
     write_params(folder, **SMALL, seed=1)
     first = Repro(folder)
@@ -222,9 +223,9 @@ def test_of_two_at_once_the_second_gives_way(tmp_path, undisturbed):
     assert again.end() == 0 and "up to date" in again.printed
 
 
-def test_another_clone_with_other_workers_and_another_order_of_files_makes_the_same_bytes(tmp_path, undisturbed):
-    (tmp_path / "sitecustomize.py").write_text(OTHERWISE)
-    folder = project(tmp_path / "clone")
+def test_a_clone_with_another_number_of_workers_and_order_of_files_gives_the_same_bytes(tmp_path, undisturbed):
+    (tmp_path / "sitecustomize.py").write_text(OTHER_MACHINE)
+    folder = clone_project(tmp_path / "clone")
     repro = Repro(folder, PYTHONPATH=str(tmp_path))
     assert repro.end() == 0, repro.printed
     assert list(repro.began) == STAGES  # no run cache shared

@@ -1,4 +1,4 @@
-"""Caches that are linked into the workspace: nothing writes into them through a link."""
+"""A DVC cache whose files are linked into the workspace: no stage writes into it through a link."""
 
 import hashlib
 import re
@@ -10,8 +10,8 @@ from dvc_clone import ALL, SMALL, Clone
 pytestmark = pytest.mark.torture
 
 
-def cached(clone):
-    """How many files DVC's cache holds; each must be what its name, the MD5 of its bytes, says."""
+def check_cache(clone):
+    """Check that the name of every file in DVC's cache is the MD5 of its bytes; returns the number of files."""
     files = [path for path in (clone.folder / ".dvc/cache/files/md5").rglob("*") if path.is_file()]
     for path in files:
         with path.open("rb") as file:
@@ -28,17 +28,17 @@ def test_the_pipeline_never_writes_into_a_linked_cache(tmp_path, kind):
     assert clone.ran(clone.run("dvc", "repro")) == ALL
     model = clone.folder / "models/all10/model.pt"
     assert model.is_symlink() if kind == "symlink" else model.stat().st_nlink == 2
-    first = cached(clone)
+    size = check_cache(clone)
     clone.run("git", "commit", "--quiet", "--all", "--message", "A small demo")
     clone.set({"demo.repetitions": 2, "candidates": 12, "train.epochs": 2})  # every stage writes where links stand
     assert clone.ran(clone.run("dvc", "repro")) == ALL
-    second = cached(clone)
-    assert second > first
+    larger_size = check_cache(clone)
+    assert larger_size > size
     for script in ("demo", "frames", "duplicates", "split", "features", "train all10", "evaluate", "report"):
         name, *approach = script.split()
-        before = cached(clone)
-        clone.run("python", f"src/{name}.py", *approach)  # by hand: nobody takes the links away before
-        assert cached(clone) == before
+        before = check_cache(clone)
+        clone.run("python", f"src/{name}.py", *approach)  # DVC removes the links first, this does not
+        assert check_cache(clone) == before
     assert clone.ran(clone.run("dvc", "repro")) == []
 
     shutil.copytree(clone.folder / "data/demo", clone.folder / "data/clips")
@@ -49,8 +49,8 @@ def test_the_pipeline_never_writes_into_a_linked_cache(tmp_path, kind):
     assert clone.ran(clone.run("dvc", "repro")) == ["frames"]
     clone.set({"frames": 6})
     assert clone.ran(clone.run("dvc", "repro")) == ["train-first5", "train-all10", "evaluate", "report"]
-    cached(clone)
+    check_cache(clone)
     clone.run("git", "restore", "params.yaml", "dvc.lock", "data/dvc.lock", "metrics/test.json")
     clone.run("dvc", "checkout", "dvc.yaml", "data/dvc.yaml")
-    assert clone.ran(clone.run("dvc", "repro")) == [] and cached(clone) >= second
+    assert clone.ran(clone.run("dvc", "repro")) == [] and check_cache(clone) >= larger_size
     assert not re.search(r"(?m)^\s+(modified|deleted|new):", clone.run("dvc", "status", "dvc.yaml"))

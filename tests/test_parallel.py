@@ -1,4 +1,4 @@
-"""Process pools: results in order, an item that goes wrong costs itself alone, and no process outlives the program."""
+"""Process pools: results come in order, an item that fails costs no other, and no process outlives the program."""
 
 import itertools
 import math
@@ -10,14 +10,14 @@ import subprocess
 import sys
 import time
 
-import decoders
-import predict
+import bad_decoders
 import psutil
 import pytest
 from conftest import ROOT
 from test_predict import run_predict
 
 from glimpse.core.parallel import ProcessPool, parallel_map
+from glimpse.predict import clips
 
 REASONS = {
     "segfault": "the decoder crashed", "exits": "the decoder crashed", "killed": "the decoder crashed",
@@ -27,11 +27,15 @@ REASONS = {
 HANGING = """
 import time
 from glimpse.core.parallel import parallel_map
+from glimpse.core.stage import run_stage
 
-if __name__ == "__main__":
+def main():
     with parallel_map(time.sleep, [0] + 20 * [600], workers=2) as results:
         for _ in results:
             print("working", flush=True)
+
+if __name__ == "__main__":
+    run_stage(main)
 """
 
 
@@ -39,10 +43,10 @@ def failed(reason):
     return f"failed: {reason}"
 
 
-def test_an_item_that_goes_wrong_costs_itself_alone(capfd):
+def test_an_item_that_fails_costs_no_other_item(capfd):
     items = ["a", "segfault 1", "b", "exits", "segfault 2", "hangs", "talks", "killed", "hogs", "c"]
     with ProcessPool(2, time_limit=2, memory_limit=4 * 2**30) as pool:
-        results = list(pool.map(decoders.misbehave, items, failed, 100))
+        results = list(pool.map(bad_decoders.misbehave, items, failed, 100))
     kinds = [item.split()[0] for item in items]
     assert results == [failed(REASONS[kind]) if kind in REASONS else True for kind in kinds]
     assert capfd.readouterr() == ("", "")
@@ -51,14 +55,14 @@ def test_an_item_that_goes_wrong_costs_itself_alone(capfd):
 def test_a_crash_is_noticed_at_once_whatever_its_exit_code():
     with ProcessPool(1, time_limit=60) as pool:
         began = time.monotonic()
-        assert list(pool.map(decoders.misbehave, ["exits"] * 5, failed, 1)) == [failed("the decoder crashed")] * 5
+        assert list(pool.map(bad_decoders.misbehave, ["exits"] * 5, failed, 1)) == [failed("the decoder crashed")] * 5
     assert time.monotonic() - began < 30
 
 
-def test_order_is_kept_and_no_more_is_done_than_may_wait():
+def test_results_come_in_order_and_no_more_items_are_done_than_may_wait():
     numbers = itertools.count()
     with ProcessPool(2) as pool:
-        results = pool.map(decoders.slow_at_first, numbers, failed, 5)
+        results = pool.map(bad_decoders.slow_at_first, numbers, failed, 5)
         assert next(results) == 0
         assert next(numbers) == 7  # the first, five ahead of it, and one at hand
         assert [next(results) for _ in range(20)] == [*range(1, 7), *range(8, 22)]
@@ -67,35 +71,35 @@ def test_order_is_kept_and_no_more_is_done_than_may_wait():
 def test_a_bug_in_the_function_is_raised_with_its_traceback():
     with ProcessPool(1) as pool:
         with pytest.raises(KeyError, match="bug") as caught:
-            list(pool.map(decoders.misbehave, ["bug"], failed, 1))
-        assert "decoders.py" in caught.value.__notes__[0]
+            list(pool.map(bad_decoders.misbehave, ["bug"], failed, 1))
+        assert "bad_decoders.py" in caught.value.__notes__[0]
         with pytest.raises(RuntimeError, match="TwoArguments: two"):  # cannot be unpickled
-            list(pool.map(decoders.misbehave, ["two arguments"], failed, 1))
+            list(pool.map(bad_decoders.misbehave, ["two arguments"], failed, 1))
         with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
-            list(pool.map(decoders.misbehave, ["returns lambda"], failed, 1))
+            list(pool.map(bad_decoders.misbehave, ["returns lambda"], failed, 1))
         with pytest.raises(SystemExit, match="the disk is full"):
             list(pool.map(sys.exit, ["the disk is full"], failed, 1))
-        assert list(pool.map(decoders.misbehave, ["a"], failed, 1)) == [True]
+        assert list(pool.map(bad_decoders.misbehave, ["a"], failed, 1)) == [True]
 
 
 def test_a_map_that_is_not_read_to_its_end_leaves_nothing_to_the_next():
     with ProcessPool(2, time_limit=60) as pool:
-        assert next(pool.map(decoders.misbehave, ["a", "hangs", "hangs"], failed, 9)) is True
+        assert next(pool.map(bad_decoders.misbehave, ["a", "hangs", "hangs"], failed, 9)) is True
         assert list(pool.map(abs, [-1, -2, -3], failed, 9)) == [1, 2, 3]
 
 
 def test_an_idle_worker_that_is_killed_does_not_end_the_pool():
     with ProcessPool(1) as pool:
-        (pid,) = pool.map(decoders.pid, [0], failed, 1)
+        (pid,) = pool.map(bad_decoders.pid, [0], failed, 1)
         os.kill(pid, signal.SIGKILL)
-        first, second = pool.map(decoders.pid, [0, 0], failed, 1)
+        first, second = pool.map(bad_decoders.pid, [0, 0], failed, 1)
     assert first == failed("the decoder crashed") and isinstance(second, int)
 
 
-def test_workers_end_with_the_block_whatever_they_do():
+def test_workers_end_with_the_block_even_if_they_hang():
     with pytest.raises(KeyboardInterrupt), ProcessPool(2) as pool:
-        pids = set(pool.map(decoders.pid, range(50), failed, 9))
-        next(pool.map(decoders.misbehave, ["a", "hangs", "hangs"], failed, 9))
+        pids = set(pool.map(bad_decoders.pid, range(50), failed, 9))
+        next(pool.map(bad_decoders.misbehave, ["a", "hangs", "hangs"], failed, 9))
         raise KeyboardInterrupt
     assert pids and not any(map(psutil.pid_exists, pids))
 
@@ -119,8 +123,8 @@ def test_results_come_in_order_and_a_failure_ends_the_workers():
 
 def test_workers_use_one_thread_and_never_receive_ctrl_c():
     with ProcessPool(1) as pool:
-        assert list(pool.map(decoders.opencv_threads, [0], failed, 1)) == [1]
-    with parallel_map(decoders.blocked_signals, [0], workers=1) as results:
+        assert list(pool.map(bad_decoders.opencv_threads, [0], failed, 1)) == [1]
+    with parallel_map(bad_decoders.blocked_signals, [0], workers=1) as results:
         assert signal.SIGINT in next(results)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
@@ -128,7 +132,7 @@ def test_workers_use_one_thread_and_never_receive_ctrl_c():
 def start_hanging(tmp_path):
     script = tmp_path / "hanging.py"
     script.write_text(HANGING)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DVC_STAGE": "metrics/dvc.yaml:study"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "DVC_STAGE": "data/dvc.yaml:demo"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, script], env=environment, start_new_session=True, **streams)
 
@@ -146,7 +150,7 @@ def test_ctrl_c_ends_all_processes_and_is_one_line(tmp_path, whole_group):
             os.killpg(process.pid, signal.SIGKILL)
             raise
     assert process.returncode == -signal.SIGINT and time.monotonic() - began < 5
-    assert output == ("", "study: stopped; started again, it continues from what is done\n")
+    assert output == ("", "demo: stopped; started again, it continues from what is done\n")
 
 
 def test_workers_that_hang_end_when_their_parent_is_killed(tmp_path):
@@ -163,13 +167,13 @@ def test_workers_that_hang_end_when_their_parent_is_killed(tmp_path):
                     worker.kill()
 
 
-def test_predict_loses_the_clip_that_crashes_and_no_other(trained, tmp_path, monkeypatch, capsys):
-    clips = sorted((trained / "data/demo/wave").iterdir())
-    for name, clip in zip(["1.avi", "2 segfault.avi", "3.avi"], clips):
-        (tmp_path / name).symlink_to(clip)
-    monkeypatch.setattr(predict, "decode", decoders.decode_clip)
+def test_predict_loses_only_the_clip_whose_decoder_crashes(trained, tmp_path, monkeypatch, capsys):
+    originals = sorted((trained / "data/demo/wave").iterdir())
+    for name, original in zip(["1.avi", "2 segfault.avi", "3.avi"], originals):
+        (tmp_path / name).symlink_to(original)
+    monkeypatch.setattr(clips, "decode_or_reason", bad_decoders.decode_clip)
     with pytest.raises(SystemExit, match="1 of 3 files could not be used"):
-        run_predict(monkeypatch, capsys, tmp_path, "--model", trained / "models/all10/model.pt")
+        run_predict(monkeypatch, capsys, "clips", tmp_path, "--model", trained / "models/all10/model.pt")
     printed = capsys.readouterr()
     assert [line.partition(":")[0] for line in printed.out.splitlines()] == [f"{tmp_path}/{n}.avi" for n in (1, 3)]
     assert printed.err == f"{tmp_path}/2 segfault.avi: the decoder crashed\n"
@@ -177,7 +181,6 @@ def test_predict_loses_the_clip_that_crashes_and_no_other(trained, tmp_path, mon
 
 def test_the_process_that_decodes_needs_no_torch():
     """It starts while the program imports torch: with torch it would come later, and take its memory twice."""
-    code = "import predict, sys; print('torch' in sys.modules)"
-    src = os.path.dirname(predict.__file__)
-    done = subprocess.run([sys.executable, "-c", code], cwd=src, capture_output=True, text=True, check=True)
+    code = "import glimpse.predict.clips, sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src", capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -1,6 +1,7 @@
-"""The tab of the web page that mends labels: doubtful clips to play, corrections to accept, and data/labels.csv.
+"""The tab that reviews labels: clips to play, suggestions to accept, and the corrections in data/labels.csv.
 
-Reads metrics/doubts.csv, metrics/predictions-all10.csv, data/clips.csv. Writes data/labels.csv when asked to.
+Reads metrics/label_issues.csv, metrics/tables/predictions-all10.csv and data/labels.csv, which it also writes.
+Clips are <video> elements: gr.Video would have all clips of a page decoded before it shows the first.
 """
 
 from collections.abc import Callable
@@ -15,142 +16,136 @@ import pandas as pd
 from glimpse.core.files import read_table
 from glimpse.split.labels import read_corrections, write_correction
 
-LABELS, DOUBTS, ANSWERS = "data/labels.csv", "metrics/doubts.csv", "metrics/predictions-all10.csv"
-LISTS = ("Doubtful labels", "Least sure")
-ROWS = 6  # clips on a page of a list
-NO_LABEL_ISSUES = (
-    "`make doubts` makes this list, in a few minutes: it asks models that have not seen a clip what it shows."
-)
+LABELS, LABEL_ISSUES = "data/labels.csv", "metrics/label_issues.csv"
+PREDICTIONS = "metrics/tables/predictions-all10.csv"
+LISTS = ISSUES, LEAST_CONFIDENT = "Label issues", "Least confident test clips"
+PAGE_SIZE = 6  # clips
+MAX_CORRECTIONS = 200  # listed in the page
+HOW_TO_LIST = "`make label-issues` makes this list in a few minutes, with models that were not trained on the clip."
 
 
 def show_errors(function: Callable) -> Callable:
-    """The function, with what would end the program told in the page: it would end the page for everybody."""
+    """Decorator: errors that would end the program for everybody are shown in the page."""
 
     @wraps(function)
-    def run(*given: Any, **named: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*given, **named)
-        except (SystemExit, ValueError) as reason:
-            raise gr.Error(str(reason), print_exception=False) from None
+            return function(*args, **kwargs)
+        except (SystemExit, ValueError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
 
     return run
 
 
-def suspect_clips(which: str) -> pd.DataFrame:
-    """A list, worst first: columns clip, action (its label), suggested, chance (of the label) and sure (of the other).
+def clips_to_review(which: str) -> pd.DataFrame:
+    """One of LISTS, the most suspect first: clip, given_label, predicted_label, p_given, p_predicted, is_label_issue.
 
-    Doubtful labels: what models that have not seen a clip call something else, `mislabelled` ("yes") if they do so
-    clearly. Least sure: test clips, by the confidence of all10's answer. A file that is missing ends the program.
+    Label issues: clips for which models that were not trained on them predict another label. Least confident: test
+    clips, by all10's confidence. Exits with one line if a file is missing.
     """
-    if which == LISTS[0]:
-        table = read_table(DOUBTS, ["clip", "action", "suggested", "p_action", "p_suggested", "margin", "mislabelled"])
-        table = table[table["margin"].astype(float) < 0]
-        table = table.rename(columns={"p_action": "chance", "p_suggested": "sure"})
-        return table[["clip", "action", "suggested", "chance", "sure", "mislabelled"]]
-    table = read_table(ANSWERS, ["clip", "action", "predicted"])
-    table["sure"] = [row[f"p({row['predicted']})"] for _, row in table.iterrows()]
-    table["chance"] = [row.get(f"p({row['action']})", "0") for _, row in table.iterrows()]
-    table = table.rename(columns={"predicted": "suggested"})[["clip", "action", "suggested", "chance", "sure"]]
-    return table.sort_values("sure", key=lambda column: column.astype(float), kind="stable").head(10 * ROWS)
+    columns = ["clip", "given_label", "predicted_label", "p_given", "p_predicted", "is_label_issue"]
+    if which == ISSUES:
+        table = read_table(LABEL_ISSUES, columns)
+        return table[table["given_label"] != table["predicted_label"]]
+    table = read_table(PREDICTIONS, ["clip", "action", "predicted"])
+    table["p_predicted"], table["is_label_issue"] = table.filter(regex=r"^p\(").astype(float).max(axis=1), ""
+    table["p_given"] = [row.get(f"p({row['action']})", "0") for _, row in table.iterrows()]
+    table = table.rename(columns={"action": "given_label", "predicted": "predicted_label"})[columns]
+    return table.sort_values("p_predicted", kind="stable").head(10 * PAGE_SIZE)
 
 
-def shown(row: pd.Series, number: int) -> str:
-    """A doubtful clip to play, and what is said of it."""
-    agrees = row["suggested"] == row["action"]
-    other = "the models agree" if agrees else f"the models say <b>{escape(row['suggested'])}</b>"
-    other += f" {float(row['sure']):.0%}" + ("" if agrees else f"; its label gets {float(row['chance']):.0%}")
-    other += ": probably mislabelled" if row.get("mislabelled") == "yes" else ""
+def clip_html(row: pd.Series, number: int) -> str:
+    """A clip to play, its label and the prediction. row: of `clips_to_review`; number: row in data/clips.csv."""
+    clip, label, predicted = map(escape, row[["clip", "given_label", "predicted_label"]])
+    other = f", the label gets {float(row['p_given']):.0%}" if predicted != label else ""
+    other += ": probably a wrong label" if row["is_label_issue"] == "yes" else ""
     return (
-        f'<div class="glimpse"><div class="clip"><video src="/clip/{number}.webm" poster="/clip/{number}.jpg" controls '
-        f'muted loop preload="none"></video><div><b>{escape(row["clip"])}</b><p>labelled <b>{escape(row["action"])}</b>'
-        f"</p><p>{other}</p></div></div></div>"
+        f'<div class="glimpse clip"><video src="/clip/{number}.webm" poster="/clip/{number}.jpg" controls muted loop '
+        f'preload="none"></video><div><b>{clip}</b><p>labelled <b>{label}</b></p>'
+        f"<p>predicted <b>{predicted}</b> {float(row['p_predicted']):.0%}{other}</p></div></div>"
     )
 
 
-def in_words(pending: dict[str, str]) -> str:
-    """What would be written."""
-    if not pending:
-        return "Nothing to write yet: accept a suggestion, or choose an action."
-    return "To write: " + ", ".join(f"`{clip}` is **{action}**" for clip, action in pending.items())
+def pending_html(pending: dict[str, str]) -> str:
+    """The corrections {clip: action} that are not written yet."""
+    changes = [f"{escape(clip)} is <b>{escape(action)}</b>" for clip, action in pending.items()]
+    text = f"To write: {', '.join(changes)}" if changes else "Nothing to write: accept a suggestion or choose a label."
+    return f'<div class="glimpse">{text}</div>'
 
 
-def tab(folders: dict[str, str], number_of: dict[str, int]) -> None:
-    """Lays out the tab. folders: {clip: action of its folder}; number_of: {clip: its row in data/clips.csv}."""
-    actions = sorted(set(folders.values()))
+def build(folders: dict[str, str]) -> None:
+    """Lay out the tab. folders: {clip: action of its folder}, in the order of data/clips.csv."""
+    actions, numbers = sorted(set(folders.values())), {clip: number for number, clip in enumerate(folders)}
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     gr.Markdown(
-        "Clips whose label is doubtful. What you accept goes into `data/labels.csv`; your clips stay where they are, "
-        "and none is decoded again."
+        "Clips whose label may be wrong. What you accept is written to `data/labels.csv`; your clips stay where they "
+        "are, and none is decoded again."
     )
-    which = gr.Radio(LISTS, value=LISTS[0] if Path(DOUBTS).exists() else LISTS[1], label="Clips", elem_id="which")
-    pending, page, written = gr.State({}), gr.State(0), gr.State(0)
+    which = gr.Radio(LISTS, value=ISSUES if Path(LABEL_ISSUES).exists() else LEAST_CONFIDENT, label="Clips")
+    pending, page, version = gr.State({}), gr.State(0), gr.State(0)  # version: counts the writes
 
-    @gr.render(inputs=[which, page, written])
+    @gr.render(inputs=[which, page, version])
     @show_errors
-    def rows(which: str, page: int, _: int) -> None:
-        if which == LISTS[0] and not Path(DOUBTS).exists():
-            gr.Markdown(NO_LABEL_ISSUES)
+    def list_clips(which: str, page: int, _: int) -> None:
+        if which == ISSUES and not Path(LABEL_ISSUES).exists():
+            gr.Markdown(HOW_TO_LIST)
             return
-        table, held = suspect_clips(which), read_corrections(LABELS)
-        table = table[table["clip"].isin(list(folders))].iloc[page * ROWS : (page + 1) * ROWS]
+        table, corrections = clips_to_review(which), read_corrections(LABELS)
+        table = table[table["clip"].isin(list(folders))].iloc[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
         if not len(table):
             gr.Markdown("No more clips." if page else "None: the models agree with every label.")
         for _, row in table.iterrows():
-            clip, suggested = row["clip"], row["suggested"]
-            now = held.get(clip, folders[clip])
-            choices = sorted({*actions, *held.values(), suggested})
-            with gr.Row(equal_height=False, elem_classes="doubt"):
+            clip, suggestion = row["clip"], row["predicted_label"]
+            current = corrections.get(clip, folders[clip])
+            choices = sorted({*actions, *corrections.values(), suggestion})
+            with gr.Row(equal_height=False, elem_classes="review"):
                 with gr.Column(scale=3, min_width=300):
-                    gr.HTML(shown(row, number_of[clip]))
+                    gr.HTML(clip_html(row, numbers[clip]))
                 with gr.Column(scale=1, min_width=180):
-                    action = gr.Dropdown(choices, value=now, label="Label")
-                    accept = gr.Button(f"It is {suggested}", size="sm", interactive=suggested != now)
-            choose = partial(choice, clip=clip, folder=folders[clip])
-            action.change(choose, [pending, action], [pending, said], api_visibility="private", show_progress="hidden")
-            accept.click(partial(str, suggested), None, action, api_visibility="private", show_progress="hidden")
+                    action = gr.Dropdown(choices, value=current, label="Label")
+                    accept = gr.Button(f"Accept {suggestion}", size="sm", interactive=suggestion != current)
+            action.change(partial(choose, clip=clip), [pending, action], [pending, status], **quiet)
+            accept.click(partial(str, suggestion), None, action, **quiet)
 
     @show_errors
-    def choice(pending: dict[str, str], action: str, clip: str, folder: str) -> tuple[dict[str, str], str]:
-        chosen = {other: of for other, of in pending.items() if other != clip}
-        if action != read_corrections(LABELS).get(clip, folder):
-            chosen[clip] = action
-        return chosen, in_words(chosen)
+    def choose(pending: dict[str, str], action: str, clip: str) -> tuple[dict[str, str], str]:
+        changed = {**pending, clip: action}
+        if action == read_corrections(LABELS).get(clip, folders[clip]):
+            del changed[clip]
+        return changed, pending_html(changed)
 
     with gr.Row():
-        back = gr.Button("Earlier", size="sm", min_width=80, scale=0)
-        on = gr.Button("More", size="sm", min_width=80, scale=0)
-    said = gr.Markdown(in_words({}), elem_id="pending")
-    write = gr.Button("Write to data/labels.csv", variant="primary", elem_id="write", scale=0)
+        previous = gr.Button("Previous", size="sm", min_width=80, scale=0)
+        following = gr.Button("Next", size="sm", min_width=80, scale=0)
+    status = gr.HTML(pending_html({}), elem_id="pending")
+    write_button = gr.Button("Write to data/labels.csv", variant="primary", elem_id="write", scale=0)
     gr.Markdown("### Corrections in data/labels.csv")
 
-    @gr.render(inputs=[written])
+    @gr.render(inputs=[version])
     @show_errors
-    def config(_: int) -> None:
-        held = read_corrections(LABELS)
-        if not held:
+    def list_corrections(_: int) -> None:
+        corrections = read_corrections(LABELS)
+        if not corrections:
             gr.Markdown("None.")
-        for clip, action in list(held.items())[:200]:
-            with gr.Row(elem_classes="kept"):
-                words = f"{escape(clip)} is <b>{escape(action)}</b>"
-                gr.HTML(f'<div class="glimpse">{words}</div>', min_width=240)
-                undo = gr.Button("Undo", size="sm", min_width=80, scale=0, interactive=clip in folders)
-            undo.click(
-                partial(take_back, clip=clip), [written, pending], [pending, written, said], api_visibility="private"
-            )
-
-    def take_back(written: int, pending: dict[str, str], clip: str) -> tuple[dict[str, str], int, str]:
-        _, written, words = mend(written, {clip: folders[clip]})
-        return {other: action for other, action in pending.items() if other != clip}, written, words
+        for clip, action in list(corrections.items())[:MAX_CORRECTIONS]:
+            with gr.Row(elem_classes="correction"):
+                gr.HTML(f'<div class="glimpse">{escape(clip)} is <b>{escape(action)}</b></div>', min_width=240)
+                button = gr.Button("Undo", size="sm", min_width=80, scale=0, interactive=clip in folders)
+            button.click(partial(undo, clip=clip), [version, pending], [pending, version, status], **quiet)
 
     @show_errors
-    def mend(written: int, pending: dict[str, str]) -> tuple[dict[str, str], int, str]:
-        held = write_correction(LABELS, pending, folders)
-        return {}, written + 1, f"{len(held)} corrections in data/labels.csv: run `dvc repro` to train with them."
+    def write(version: int, changes: dict[str, str]) -> tuple[dict[str, str], int, str]:
+        if not changes:
+            return {}, version, pending_html({})
+        corrections = write_correction(LABELS, changes, folders)
+        text = f"{len(corrections)} corrections in data/labels.csv: run <code>dvc repro</code> to train with them."
+        return {}, version + 1, f'<div class="glimpse">{text}</div>'
 
-    def all_pending(written: int, pending: dict[str, str]) -> tuple[dict[str, str], int, str]:
-        return mend(written, pending) if pending else ({}, written, in_words({}))
+    def undo(version: int, pending: dict[str, str], clip: str) -> tuple[dict[str, str], int, str]:
+        _, version, text = write(version, {clip: folders[clip]})
+        return {other: action for other, action in pending.items() if other != clip}, version, text
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    back.click(lambda page: max(0, page - 1), page, page, **quiet)
-    on.click(lambda page: page + 1, page, page, **quiet)
+    previous.click(lambda page: max(0, page - 1), page, page, **quiet)
+    following.click(lambda page: page + 1, page, page, **quiet)
     which.change(lambda: 0, None, page, **quiet)
-    write.click(all_pending, [written, pending], [pending, written, said], **quiet)
+    write_button.click(write, [version, pending], [pending, version, status], **quiet)

@@ -1,141 +1,126 @@
-"""An answer as a piece of a web page: what both approaches say of a clip, the frames they saw, and their beliefs.
+"""The result of one clip: its description and, of each model, probabilities, their curve, and frames with Grad-CAM.
 
-Whatever comes from outside, names of files and of actions, is escaped. Colours and measures stand in app.css.
+`ModelCard` lays out Gradio's components; the frames are HTML, since no component of Gradio shows a second image on
+hover or touch. Names of files and actions come from outside: they are escaped here, or by the components.
 """
 
 import base64
 import math
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
-import numpy as np
+import gradio as gr
+import pandas as pd
 
 from glimpse.app.upload import ModelPrediction, UploadedClip
+from glimpse.inference.confidence import frames_to_stable
 from glimpse.predict.load import LONG
 
-SHOWN = 6  # actions that get a bar, a line and a colour of their own
-WIDE, TALL, LEFT, BELOW = 500, 170, 46, 36  # of the chart of beliefs, and its margins
+# Of the most likely actions, legible on light and dark (after Okabe and Ito 2008); and of the threshold.
+COLOURS, GREY = ("#0f83cf", "#dc6210", "#0d9b74", "#bf679e", "#a98708", "#7a74d9"), "#8a8a8a"
+MAX_TICKS = 12  # of the curve
 
 
-def sentence(text: str) -> str:
-    """One sentence in place of an answer."""
-    return f'<div class="glimpse"><p class="sorry">{escape(text)}</p></div>'
+class ModelCard:
+    """The components that show the prediction of one model."""
+
+    def __init__(self, approach: str) -> None:
+        with gr.Column(min_width=300, elem_classes="card", elem_id=approach):
+            self.answer = gr.HTML()
+            self.label = gr.Label(num_top_classes=len(COLOURS), show_heading=False, label="Probabilities")
+            self.curve = gr.LinePlot(
+                x="frames", y="probability", color="action", x_title="frames read",
+                label="Probability after each frame", y_lim=[0, 1], y_axis_format=".0%", colors_in_legend=[],
+                height=230, buttons=[],
+            )  # fmt: skip
+            self.frames = gr.HTML()
+
+    def update(self, prediction: ModelPrediction, actions: Sequence[str], max_error: float) -> dict[Any, Any]:
+        """The new values of the components; `actions`: those that get a line."""
+        rows, colours = curve(prediction, actions)
+        ticks, several = rows["frames"].unique(), len(prediction.probs) > 1  # of one frame there is no line
+        order = list(ticks) if isinstance(ticks[0], str) else None
+        return {
+            self.answer: answer(prediction, max_error),
+            self.label: dict(zip(prediction.class_names, prediction.probs[-1].tolist(), strict=True)),
+            self.curve: gr.LinePlot(rows, color_map=colours, sort=order, visible=several),
+            self.frames: legend(colours) * several + frames(prediction),
+        }
 
 
-def page_of(
-    name: str, label: str, tried: UploadedClip, answers: Sequence[ModelPrediction], error: float, usual: float
-) -> str:
-    """All that is to be said of a clip. label: what the data set says it shows, "" if it is not of it. usual: seconds
-    that the clips last which the models were trained on, 0 if unknown."""
-    facts = f"{tried.frames} frames, {tried.seconds:.1f} s, {tried.width} x {tried.height} pixels"
-    known = f'<p>labelled <b class="label">{escape(label)}</b> in the data set</p>' if label else ""
-    if tried.seconds > LONG * usual > 0:
-        known += (
-            f'<p class="sorry">Much longer than the clips the models know ({usual:.1f} s): one answer says little. '
+def curve(prediction: ModelPrediction, actions: Sequence[str]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The lines of the plot, as rows of frames, action and probability, and their colours.
+
+    One line for each of `actions`, and a constant one for the threshold, if there is one.
+    """
+    table = pd.DataFrame(prediction.probs, columns=prediction.class_names)[[*actions]]
+    colours = dict(zip(actions, COLOURS))
+    table.index += 1
+    if len(table) <= MAX_TICKS:  # as text, so that every frame has its tick, and there are none in between
+        table.index = table.index.astype(str)
+    if math.isfinite(prediction.threshold):
+        name = f"threshold {prediction.threshold:.1%}"
+        table[name], colours[name] = prediction.threshold, GREY
+    rows = table.round(4).rename_axis("frames").reset_index()
+    return rows.melt("frames", var_name="action", value_name="probability"), colours
+
+
+def message(text: str) -> str:
+    """A sentence in place of a result."""
+    return f'<div class="glimpse"><p class="message">{escape(text)}</p></div>'
+
+
+def description(name: str, label: str, clip: UploadedClip, clip_seconds: float) -> str:
+    """Name and properties of a clip. label: its action in the data set, "" if it is not of it; clip_seconds: length of
+    the training clips, 0 if unknown."""
+    properties = f"{clip.frames} frames, {clip.seconds:.1f} s, {clip.width} x {clip.height} pixels"
+    notes = f'<p>label in the data set: <b class="label">{escape(label)}</b></p>' if label else ""
+    if clip.seconds > LONG * clip_seconds > 0:
+        notes += (
+            f'<p class="message">Much longer than the training clips ({clip_seconds:.1f} s): one prediction for all of '
+            "it says little. To predict segments: <code>glimpse predict video FILE</code></p>"
         )
-        known += "For what happens when: <code>glimpse predict video FILE</code></p>"
-    player = f'<video src="{as_url(tried.played, "video/webm")}" controls muted loop></video>' if tried.played else ""
-    top = f'<div class="top">{player}<div><h3>{escape(name)}</h3><p class="dim">{facts}</p>{known}</div></div>'
-    shown = likeliest(answers)
-    both = "".join(card(answer, shown, error) for answer in answers)
-    return f'<div class="glimpse">{top}<div class="both">{both}</div></div>'
+    return f'<div class="glimpse"><h3>{escape(name)}</h3><p class="dim">{properties}</p>{notes}</div>'
 
 
-def likeliest(answers: Sequence[ModelPrediction]) -> list[str]:
-    """The actions worth showing, in their order: the likeliest of any approach."""
-    best: dict[str, float] = {}
-    for answer in answers:
-        for action, chance in zip(answer.actions, answer.beliefs.max(0).tolist(), strict=True):
-            best[action] = max(chance, best.get(action, 0))
-    return sorted(sorted(best, key=lambda action: -best[action])[:SHOWN])
+def most_likely(predictions: Sequence[ModelPrediction]) -> list[str]:
+    """The actions that get a line, in alphabetical order: those with the highest probability in any model and frame."""
+    highest = pd.concat([pd.DataFrame(item.probs, columns=item.class_names) for item in predictions]).max()
+    return sorted(highest.nlargest(len(COLOURS)).index)
 
 
-def card(answer: ModelPrediction, shown: Sequence[str], error: float) -> str:
-    """What one approach says."""
-    last, use = answer.beliefs[-1], len(answer.beliefs)
-    first = int(last.argmax())
-    action, chance = escape(answer.actions[first]), last[first]
-    if chance >= answer.least:
-        said = f'<p class="said"><b class="answer">{action}</b> {chance:.1%}</p>'
-        why = f"sure enough to be wrong in at most {error:.0%} of its answers; settled after "
-        why += f"{frames_to_stable(answer.beliefs)} of {use} frames"
+def answer(prediction: ModelPrediction, max_error: float) -> str:
+    """The predicted action, or "unknown" below the threshold, and why."""
+    num_frames, threshold, confidence = len(prediction.probs), prediction.threshold, prediction.probs[-1].max()
+    action = escape(prediction.class_names[prediction.probs[-1].argmax()])
+    headline, purpose = f"<b>{action}</b> {confidence:.1%}", f"the threshold for at most {max_error:.0%} wrong answers"
+    if confidence >= threshold:
+        reason = f"above {purpose}; stable after {frames_to_stable(prediction.probs)} of {num_frames} frames"
     else:
-        said = f'<p class="said"><b class="answer unknown">unknown</b> likeliest: {action} {chance:.1%}</p>'
-        why = "never sure enough: there were too few val clips to tell from when on"
-        if math.isfinite(answer.least):
-            why = f"it would answer from {answer.least:.1%} on, to be wrong in at most {error:.0%} of its answers"
-    cells = "".join(_frame(number, *pair) for number, pair in enumerate(answer.pictures, 1))
-    return (
-        f'<section class="card" data-approach="{escape(answer.approach)}">'
-        f'<h3>{escape(answer.approach)} <span class="dim">reads {use} frames</span></h3>{said}<p class="dim">{why}</p>'
-        f"{bars(answer, shown)}<h4>Belief after each frame</h4>{chart(answer, shown)}"
-        f'<h4>The frames it saw <span class="dim">bright where it found its answer (Grad-CAM); point at one to see '
-        f'it plain</span></h4><div class="frames">{cells}</div></section>'
-    )
+        headline = f'<b class="unknown">unknown</b> most likely: {action} {confidence:.1%}'
+        finite = math.isfinite(threshold)
+        reason = f"below {threshold:.1%}, {purpose}" if finite else "too few val clips to find a threshold"
+    title = f'{escape(prediction.approach)} <span class="dim">reads {num_frames} frames</span>'
+    return f'<div class="glimpse"><h3>{title}</h3><p class="answer">{headline}</p><p class="dim">{reason}</p></div>'
 
 
-def bars(answer: ModelPrediction, shown: Sequence[str]) -> str:
-    """The probability of each shown action after the last frame."""
-    rows = []
-    for number, action in enumerate(shown):
-        chance = answer.beliefs[-1, answer.actions.index(action)]
-        rows.append(
-            f'<div class="bar"><span><b class="dot c{number}"></b>{escape(action)}</span>'
-            f'<i><u class="c{number}" style="width:{chance:.1%}"></u></i>'
-            f"<span>{chance:.1%}</span></div>"
+def legend(colours: dict[str, str]) -> str:
+    """Names of the lines; Gradio's own legend does not wrap and is cut off on a phone."""
+    names = [f'<span><i style="background:{colour}"></i>{escape(name)}</span>' for name, colour in colours.items()]
+    return f'<div class="glimpse legend">{"".join(names)}</div>'
+
+
+def frames(prediction: ModelPrediction) -> str:
+    """The frames with their heatmaps, which hovering over or touching a frame hides."""
+    figures = []
+    for number, images in enumerate(prediction.images, 1):
+        frame, heatmap = (f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" for jpeg in images)
+        figures.append(
+            f'<figure tabindex="0"><img src="{frame}" alt="frame {number}"><img class="heatmap" src="{heatmap}" '
+            f'alt=""><figcaption>{number}</figcaption></figure>'
         )
-    rest = len(answer.actions) - len(shown)
-    more = f'<p class="dim">and {rest} less likely actions</p>' if rest > 0 else ""
-    return f'<div class="bars">{"".join(rows)}</div>{more}'
-
-
-def chart(answer: ModelPrediction, shown: Sequence[str]) -> str:
-    """How the belief in each shown action grows frame by frame, as an SVG line chart."""
-    use = len(answer.beliefs)
-    across = LEFT + 8 + np.arange(use) * (WIDE - LEFT - 20) / max(1, use - 1)
-
-    def down(chance: float) -> float:
-        return 8 + (1 - chance) * (TALL - BELOW - 8)
-
-    grid = "".join(
-        f'<line x1="{LEFT}" x2="{WIDE - 4}" y1="{down(at):.1f}" y2="{down(at):.1f}" class="grid"/>'
-        f'<text x="{LEFT - 6}" y="{down(at) + 4:.1f}" text-anchor="end">{at:.0%}</text>'
-        for at in (0, 0.5, 1)
-    )
-    if math.isfinite(answer.least):
-        at = down(min(1, answer.least))
-        grid += f'<line x1="{LEFT}" x2="{WIDE - 4}" y1="{at:.1f}" y2="{at:.1f}" class="least"/>'
-    ticks = "".join(
-        f'<text x="{x:.1f}" y="{TALL - BELOW + 16}" text-anchor="middle">{number}</text>'
-        for number, x in enumerate(across, 1)
-        if use <= 12 or number == 1 or number % 5 == 0
-    )
-    lines = ""
-    for number, action in enumerate(shown):
-        belief = answer.beliefs[:, answer.actions.index(action)]
-        points = " ".join(f"{x:.1f},{down(chance):.1f}" for x, chance in zip(across, belief, strict=True))
-        lines += f'<polyline points="{points}" pathLength="1" class="c{number}"><title>{escape(action)}</title>'
-        lines += "</polyline>" + "".join(
-            f'<circle cx="{x:.1f}" cy="{down(chance):.1f}" r="3" class="c{number}">'
-            f"<title>{escape(action)} {chance:.1%} after frame {frame}</title></circle>"
-            for frame, (x, chance) in enumerate(zip(across, belief, strict=True), 1)
-        )
-    middle = (LEFT + WIDE) / 2
-    words = "frames seen" + (" (dashed: sure enough to answer)" if math.isfinite(answer.least) else "")
     return (
-        f'<svg viewBox="0 0 {WIDE} {TALL}" role="img" aria-label="belief in each action after each frame">{grid}{ticks}'
-        f'{lines}<text x="{middle}" y="{TALL - 3}" text-anchor="middle">{words}</text></svg>'
+        '<div class="glimpse"><h4>Frames read <span class="dim">bright: supports the prediction (Grad-CAM); point at '
+        f'or touch a frame to see it without</span></h4><div class="frames">{"".join(figures)}</div></div>'
     )
-
-
-def _frame(number: int, plain: bytes, hot: bytes) -> str:
-    """A frame that was read, with and without its heat."""
-    return (
-        f'<figure><img src="{as_url(plain, "image/jpeg")}" alt="frame {number}">'
-        f'<img class="hot" src="{as_url(hot, "image/jpeg")}" alt=""><figcaption>{number}</figcaption></figure>'
-    )
-
-
-def as_url(content: bytes, kind: str) -> str:
-    """A file that stands in the page itself."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

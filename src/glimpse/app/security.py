@@ -1,22 +1,22 @@
-"""What the web page's server lets through: requests from this machine, made by its own page, for what the page needs.
+"""What the web page's server lets through: requests by its own page, from this machine, for what the page needs."""
 
-Gradio answers more paths than that: a listing of its interface, calls from programs, a proxy. They are not there.
-"""
-
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
-OURS = frozenset(["127.0.0.1", "localhost"])
-PATHS = frozenset(["/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/report"])
-FOLDERS = (
-    "/assets/", "/svelte/", "/static/", "/clip/", "/gradio_api/upload", "/gradio_api/queue/", "/gradio_api/file=",
-    "/gradio_api/heartbeat/", "/gradio_api/startup-events", "/gradio_api/reset", "/gradio_api/cancel",
-)  # fmt: skip
+HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?", re.IGNORECASE)
+PATHS = frozenset([
+    "/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/report",
+    "/gradio_api/upload", "/gradio_api/upload_progress", "/gradio_api/queue/join", "/gradio_api/queue/data",
+    "/gradio_api/startup-events", "/gradio_api/reset", "/gradio_api/cancel",
+])  # fmt: skip
+# Gradio serves its own files, and below file= only uploads and previews.
+PREFIXES = "/assets/", "/svelte/", "/static/", "/clip/", "/gradio_api/file=", "/gradio_api/heartbeat/"
 HEADERS = {
     "content-security-policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src "
     "'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
@@ -24,62 +24,65 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
+REPORT_HEADERS = {  # the report loads nothing and cannot reach the page around it
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "img-src data:; sandbox allow-scripts"
+}
 
 
 class LocalOnlyMiddleware:
-    """An ASGI application in front of another. most: bytes that a request may hold."""
+    """An ASGI middleware that refuses other hosts, other origins, unlisted paths and large bodies.
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], most: int) -> None:
-        self.app, self.most = app, most
+    Written by hand because Gradio serves more than the page needs (a listing of its interface, calls from programs, a
+    proxy), Starlette's TrustedHostMiddleware checks the host alone, and its CORS middleware lets requests through and
+    only hides the answers. max_body: bytes of the largest request.
+    """
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], max_body: int) -> None:
+        self.app, self.max_body = app, max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        try:
-            reason = refused(scope)
-        except ValueError:  # no address at all
-            reason = "not for this host"
+        reason = refusal(scope)
         if reason or scope["type"] != "http":
-            code = 404 if reason == "no such page" else 403
-            await send({"type": "http.response.start", "status": code, "headers": [(b"content-type", b"text/plain")]})
+            status = 404 if reason == "no such page" else 403
+            await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": reason.encode()})
             return
 
-        async def guarded(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                held = [*message.get("headers", [])]
-                there = {name.lower() for name, _ in held}
-                held += [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in there]
-                message["headers"] = held
+                present = {name.lower() for name, _ in message.get("headers", [])}
+                added = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in present]
+                message["headers"] = [*message.get("headers", []), *added]
             await send(message)
 
-        taken = 0
+        received = 0
 
-        async def counted() -> MutableMapping[str, Any]:
-            nonlocal taken
+        async def receive_limited() -> Message:
+            nonlocal received
             message = await receive()
-            taken += len(message.get("body", b""))
-            return message if taken <= self.most else {"type": "http.disconnect"}
+            received += len(message.get("body", b""))
+            return message if received <= self.max_body else {"type": "http.disconnect"}
 
-        await self.app(scope, counted, guarded)
+        await self.app(scope, receive_limited, send_with_headers)
 
 
-def refused(scope: Scope) -> str:
-    """Why a request is not let through; "" if it is.
+def refusal(scope: Scope) -> str:
+    """Why a request is refused; "" if it is not.
 
-    Another host's name is a web site that has made its name lead to this machine; another origin, one that has the
-    browser send requests here.
+    The host of another web site means that its name was made to resolve to this machine (DNS rebinding); another
+    origin, that a web site has the browser send a request here.
     """
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    host = headers.get("host", "")
-    if urlsplit(f"//{host}").hostname not in OURS:
+    host, origin, path = headers.get("host", ""), headers.get("origin"), scope["path"]
+    if not HOST.fullmatch(host):
         return "not for this host"
-    origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    other_site = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    is_link = scope["method"] == "GET" and path == "/"
+    if (other_site and not is_link) or (origin is not None and origin.partition("://")[2] != host):
         return "not for other pages"
-    path, link = scope["path"], scope["method"] == "GET" and scope["path"] == "/"
-    if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not link:
-        return "not for other pages"
-    fetched = "://" in path  # Gradio would fetch that address
-    return "" if not fetched and (path in PATHS or path.startswith(FOLDERS)) else "no such page"
+    allowed = path in PATHS or path.startswith(PREFIXES)
+    return "" if allowed and "://" not in path else "no such page"  # Gradio would fetch an address in a path

@@ -72,6 +72,12 @@ def run_stage(main: Callable[[], None], name: str = "") -> None:
         raise SystemExit(1)
 
 
+def allow_ctrl_c() -> None:
+    """From here on Ctrl-C raises a KeyboardInterrupt that may be caught: for commands that it ends normally."""
+    if callable(signal.getsignal(signal.SIGINT)):  # not ignored, as in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def let_git_notice() -> None:
     """Move the modification time of params.yaml one second ahead.
 

@@ -16,6 +16,7 @@ import numpy as np
 from glimpse.core.frame_store import StoredClip
 from glimpse.core.image import frame_difference, resize_short_side, to_jpeg
 from glimpse.core.sampling import evenly_spaced
+from glimpse.frames.dataset import NOT_UTF8, is_utf8
 
 MIN_SIDE = 24  # pixels; no action can be seen in a smaller frame
 MAX_PIXELS = 8192 * 8192  # per frame: twice those of 8K; a larger size is a damaged header, and would need much memory
@@ -69,7 +70,9 @@ def store_clip(clip: DecodedClip) -> StoredClip:
 
 
 def sniff_file(path: Path | str) -> None:
-    """Raise UnreadableClip if the kind of file or its first bytes show that it is no clip; nothing is decoded."""
+    """Raise UnreadableClip if name, kind or first bytes of a file show that it is no clip; nothing is decoded."""
+    if not is_utf8(str(path)):
+        raise UnreadableClip(NOT_UTF8)
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading from a pipe would never end
             raise UnreadableClip("not a file, but a folder, pipe or device")
