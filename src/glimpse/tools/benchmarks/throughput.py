@@ -136,7 +136,7 @@ def decode(workload: Workload) -> Iterator[Row]:
         positions = list(pool.map(partial(positions_to_decode, num=settings.candidates), paths))
         for name, decoder in (DECODERS | others).items():
             compare = partial(difference, decoder)
-            results = list(pool.map(compare, paths, positions)) if name in DECODERS else []
+            results: list[Any] = list(pool.map(compare, paths, positions)) if name in DECODERS else []
             if failures := [result for result in results if isinstance(result, str)]:
                 print(f"  {name} is skipped: fails on {len(failures)} of {len(paths)} clips: {failures[0]}")
                 continue
