@@ -19,7 +19,7 @@ def main() -> None:
     from glimpse.core.splits import SPLITS, load_splits
     from glimpse.evaluate import baselines, checks, curves, metrics
     from glimpse.evaluate.intervals import paired_difference
-    from glimpse.evaluate.summary import Evaluation, summary
+    from glimpse.evaluate.summary import summary
 
     settings = read_settings()
     max_error, seed = settings.evaluate.max_error, settings.seed
@@ -36,29 +36,32 @@ def main() -> None:
     }  # (clips, frames, classes)
     test_probs = {name: by_split["test"] for name, by_split in probs.items()}
     final = {name: values[:, -1] for name, values in test_probs.items()}
-    correct = {name: values.argmax(1) == test.labels for name, values in final.items()}
+    first5, all10 = (values.argmax(1) == test.labels for values in final.values())
 
     # metrics of each approach, and their difference
+    scores = {name: metrics.evaluate_model(recognizers[name], final[name], test, max_error) for name in APPROACHES}
     test_json: dict[str, int | dict[str, float]] = {"n": len(test.clips)}
     for name, values in final.items():
-        rounded = {key: round(score, 4) for key, score in metrics.accuracy_and_recall(values, test.labels).items()}
-        test_json[name] = rounded
+        test_json[name] = {key: round(getattr(scores[name], key).value, 4) for key in ("accuracy", "recall")}
         tables[f"predictions-{name}"] = metrics.predictions_table(test_probs[name], test, class_names).round(6)
         tables[f"calibration-{name}"] = curves.reliability_bins(values, test.labels).round(4)
         tables[f"coverage-{name}"] = curves.accuracy_coverage(values, test.labels).round(4)
-    scores = {name: metrics.evaluate_model(recognizers[name], final[name], test, max_error) for name in APPROACHES}
-    differences = metrics.compare(correct["first5"], correct["all10"], test)
+    differences = {
+        "accuracy": paired_difference(first5, all10, test.groups),
+        "recall": paired_difference(first5, all10, test.groups, test.labels),
+    }
     tables["scores"] = metrics.scores_table(scores, differences).round(6)
-    tables["recall"] = metrics.recall_table(correct, test, class_names).round(6)
-    tables["subsets"] = subsets = metrics.subsets_table(probs, splits, settings.evaluate.subsets, seed).round(4)
+    tables["subsets"] = metrics.subsets_table(probs, splits, settings.evaluate.subsets, seed).round(4)
 
-    # accuracy after 1, 2, … frames
+    # accuracy after 1, 2, … frames; after the last it is the recall of each action
     longest = max(recognizers.values(), key=lambda recognizer: recognizer.num_frames)
     positions = np.stack([longest.positions(clip) for clip in test.clips])
     ratios = curves.observation_ratio(positions, longest.config.candidates)
     tables["accuracy_by_frames"] = curves.accuracy_by_frames(test_probs, test, ratios).round(6)
-    per_action = curves.accuracy_by_frames_per_action(test_probs, test, ratios, class_names)
-    tables["accuracy_by_frames_per_action"] = per_action.round(6)
+    per_action = curves.accuracy_by_frames_per_action(test_probs, test, ratios, class_names).round(6)
+    tables["accuracy_by_frames_per_action"] = per_action
+    recall = per_action[per_action["frames"] == longest.num_frames]
+    tables["recall"] = recall.drop(columns=["frames", "observation_ratio"])
 
     # baselines and checks
     fewest, train_labels = min(num_frames.values()), splits["train"].labels
@@ -70,26 +73,17 @@ def main() -> None:
     properties = {name: clips[name].to_numpy() for name in checks.CLIP_PROPERTIES}
     tables["warnings"] = checks.run_checks(probs, val_correct, splits, properties, leaked, class_names)
 
-    results = Evaluation(
-        scores=scores,
-        num_frames=num_frames,
-        seen_accuracy={name: float(subsets[f"{name}_accuracy"].mean()) for name in APPROACHES},
-        differences=differences,
-        accuracy_by_frames=tables["accuracy_by_frames"],
-        baselines=tables["baselines"],
-        order_effect=paired_difference(baseline["shuffled_frames"], correct["all10"], test.groups),
-        max_error=max_error,
-        warnings=tables["warnings"]["message"].tolist(),
-    )
-    lines = summary(results)
+    order_effect = paired_difference(baseline["shuffled_frames"], all10, test.groups)
+    text = "\n".join(summary(scores, num_frames, differences, order_effect, max_error, tables)) + "\n"
     with atomic_write("metrics/test.json") as file:
-        file.write(json.dumps(test_json, indent=2) + "\n")
+        json.dump(test_json, file, indent=2)
+        file.write("\n")
     with atomic_folder("metrics/tables") as folder:
         for name, table in tables.items():
             table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     with atomic_write("metrics/summary.txt") as file:
-        file.write("\n".join(lines) + "\n")
-    print("evaluate: " + "\n  ".join(lines))
+        file.write(text)
+    print("evaluate: " + text.rstrip().replace("\n", "\n  "))
 
 
 if __name__ == "__main__":

@@ -22,12 +22,12 @@ def main() -> None:
 
     from glimpse.core.files import write_table
     from glimpse.core.settings import read_settings
-    from glimpse.frames.dataset import find_clips
     from glimpse.frames.decode_all import CLIP_COLUMNS, DAMAGED_BELOW, check, decode_all, select_clips, write_shards
+    from glimpse.frames.find_clips import find_clips
 
     settings = read_settings()
     clips, rejected = find_clips(settings.dataset)
-    actions = sorted({clip.action for clip in clips})
+    actions = {clip.action for clip in clips}
     print(f"frames: {len(clips)} clips of {len(actions)} actions in {settings.dataset}", flush=True)
     paths = [os.path.join(settings.dataset, clip.name) for clip in clips]
     workers = os.cpu_count() or 1 if args.workers is None else max(1, args.workers)
@@ -42,17 +42,14 @@ def main() -> None:
     if len(rejected) > 10:
         print(f"frames: not used: {len(rejected) - 10} more, all in data/rejected.csv")
     table = pd.DataFrame(rows, columns=CLIP_COLUMNS)
-    damaged = (table["decoded_fraction"] < DAMAGED_BELOW).sum()
-    if damaged:
+    if damaged := (table["decoded_fraction"] < DAMAGED_BELOW).sum():
         where = f"decoded_fraction in data/clips.csv is below {DAMAGED_BELOW}"
         print(f"frames: {damaged} of the used clips are damaged: {where}")
 
-    actions = sorted(set(table["action"]))
+    actions = set(table["action"])
     if len(actions) < 2:
-        raise SystemExit(
-            f"dataset: {settings.dataset} has usable clips of {len(actions)} actions ({', '.join(actions) or 'none'}): "
-            "expected at least 2, one folder of clips each"
-        )
+        usable = f"usable clips of {len(actions)} actions ({', '.join(actions) or 'none'})"
+        raise SystemExit(f"dataset: {settings.dataset} has {usable}: expected at least 2, one folder of clips each")
     write_shards("data/frames", table["clip"], entries)
     write_table("data/clips.csv", table)
     print(f"frames: {len(table)} clips of {len(actions)} actions, {settings.candidates} frames each, in data/frames/")

@@ -11,13 +11,14 @@ HIDDEN_SETTINGS = ("dataset", "demo.", "split.official_lists")  # paths, and wha
 
 def main() -> None:
     stage_parser(__doc__).parse_args()
+    from collections import Counter
+
     from glimpse.core.files import atomic_write, read_numbers, read_table
     from glimpse.core.frame_store import FrameStore
     from glimpse.core.settings import APPROACHES, flatten_settings, read_settings
     from glimpse.inference.torch_recognizer import TorchRecognizer
     from glimpse.report import figures
     from glimpse.report.clip_strips import example_strips
-    from glimpse.report.dataset_summary import class_table, frame_sizes, groups_in_several_splits, head_rows
     from glimpse.report.templates import render
 
     settings = read_settings()
@@ -32,19 +33,15 @@ def main() -> None:
     leaks = read_table("data/leaks.csv", ["clip", "other", "reason", "splits", "handling"])
     rejected = read_table("data/rejected.csv", ["clip", "reason"])
 
-    predictions = {name: figures.read_predictions(name, class_names) for name in approaches}
-    intervals = figures.interval_columns(approaches)
-    by_frames = read_numbers(
-        f"{figures.TABLES}/accuracy_by_frames.csv", [], ["frames", "observation_ratio", *intervals]
-    )
-    recall = read_numbers(f"{figures.TABLES}/recall.csv", ["action"], ["clips", *intervals])
-    baselines = read_numbers(
-        f"{figures.TABLES}/baselines.csv", ["baseline", "description"], ["accuracy", "low", "high"]
-    )
-    warnings = read_table(f"{figures.TABLES}/warnings.csv", ["message"])["message"].tolist()
+    texts, probs = ["clip", "action", "predicted"], [f"p({name})" for name in class_names]
+    predictions = {name: figures.read_metrics(f"predictions-{name}", texts, probs) for name in approaches}
+    intervals = [f"{name}{suffix}" for name in approaches for suffix in ("", "_low", "_high")]
+    by_frames = figures.read_metrics("accuracy_by_frames", [], ["frames", "observation_ratio", *intervals])
+    recall = figures.read_metrics("recall", ["action"], ["clips", *intervals])
+    baselines = figures.read_metrics("baselines", ["baseline", "description"], ["accuracy", "low", "high"])
     summary = figures.read_lines("metrics/summary.txt")
 
-    store, factor = FrameStore("data/frames"), 1 + same_frames
+    store, factor, flat = FrameStore("data/frames"), 1 + same_frames, flatten_settings(settings)
     context = {
         "approaches": approaches,
         "same_frames": same_frames,
@@ -52,18 +49,16 @@ def main() -> None:
         "configs": configs,
         "scores": figures.read_scores(),
         "baselines": baselines.to_dict("records"),
-        "warnings": warnings,
-        "classes": class_table(clips, split),
-        "groups_in_several_splits": groups_in_several_splits(split),
-        "settings": {
-            key: value for key, value in flatten_settings(settings).items() if not key.startswith(HIDDEN_SETTINGS)
-        },
-        "max_error": settings.evaluate.max_error,
+        "warnings": figures.read_metrics("warnings", ["message"], [])["message"].tolist(),
+        "classes": figures.class_table(clips, split),
+        "groups_in_several_splits": (split.groupby("group")["split"].nunique() > 1).sum(),
+        "settings": {key: value for key, value in flat.items() if not key.startswith(HIDDEN_SETTINGS)},
     }
     html = render(
         "report.html.jinja",
         **context,
         model_card=render("model_card.md.jinja", **context),
+        max_error=settings.evaluate.max_error,
         summary=[line for line in summary if line != "no warning" and not line.startswith("WARNING: ")],
         by_frames=by_frames.to_dict("records"),
         recall=recall.to_dict("records"),
@@ -72,11 +67,11 @@ def main() -> None:
         coverage_chart=figures.coverage_chart(approaches),
         confusions={name: figures.confusion(table, class_names) for name, table in predictions.items()},
         strips={name: example_strips(recognizers[name], predictions[name], store, factor) for name in approaches},
-        rejected=head_rows(rejected),
-        leaks=head_rows(leaks),
-        leaked=int((split["leaked"] == "yes").sum()),
-        partly_decoded=int((clips["decoded_fraction"] < 1).sum()),
-        frame_sizes=frame_sizes(clips),
+        rejected=rejected.to_dict("records"),
+        leaks=leaks.to_dict("records"),
+        leaked=(split["leaked"] == "yes").sum(),
+        partly_decoded=(clips["decoded_fraction"] < 1).sum(),
+        frame_sizes=Counter(sorted(clips["width"] + " x " + clips["height"])).most_common(),
         model_facts={name: figures.model_facts(config) for name, config in configs.items()},
     )
     with atomic_write("metrics/report.html") as file:

@@ -17,16 +17,15 @@ def main() -> None:
     from glimpse.core.splits import SPLITS
     from glimpse.split import assign
     from glimpse.split.groups import assign_group_names, groups_from_names
-    from glimpse.split.labels import read_corrections
+    from glimpse.split.labels import read_manual_table, report_unknown_clips
     from glimpse.split.leakage import find_leaks, leaked_test_clips, merge_groups, warning_text
-    from glimpse.split.manual_tables import read_manual_table, report_unknown_clips
 
     settings = read_settings()
     rule = settings.split
     columns = ["clip", "action", "folder"]
     table = read_table("data/clips.csv", columns)[columns]
     manual_groups = read_manual_table("data/groups.csv", "group")
-    corrections = read_corrections("data/labels.csv")
+    corrections = read_manual_table("data/labels.csv", "action")
     report_unknown_clips("data/groups.csv", manual_groups, table["clip"])
     report_unknown_clips("data/labels.csv", corrections, table["clip"])
     pairs = assign.read_duplicate_pairs("data/duplicates.csv", table["clip"])
@@ -43,9 +42,7 @@ def main() -> None:
     table["group"] = table["original_group"]
     if merge:
         table["group"] = merge_groups(table["group"], table["clip"], pairs)
-    table["action"] = [
-        corrections.get(clip, action) for clip, action in zip(table["clip"], table["action"], strict=True)
-    ]
+    table["action"] = [corrections.get(clip, action) for clip, action in zip(table["clip"], table["action"])]
     table["split"] = assign.assign_splits(table, rule, official, settings.seed)
     leaks = find_leaks(table, pairs, name_groups, "merged" if merge else "reported")
     write_table("data/leaks.csv", leaks)
@@ -58,19 +55,17 @@ def main() -> None:
         print(f"split: {before} groups merged into {after}, because they contain near duplicates: data/leaks.csv")
     if official:
         unlisted, missing = (table["split"] == "").sum(), len(set(official) - set(table["clip"]))
-        print(
-            f"split: official split {rule.official_split:02d}; clips in no list: {unlisted}, listed clips that are "
-            f"missing: {missing}"
-        )
+        counts = f"clips in no list: {unlisted}, listed clips that are missing: {missing}"
+        print(f"split: official split {rule.official_split:02d}; {counts}")
         table = table[table["split"] != ""]
     print("clips (groups) per action and split:")
     print(assign.describe_counts(table), flush=True)
-    assign.check_splits(table, table["original_group"])
+    assign.check_splits(table)
 
     write_table("data/split.csv", table[["clip", "action", "group", "split", "leaked"]])
     counts = table["split"].value_counts()
-    warning = warning_text(leaks, counts["test"], assign.advice(rule.group_by, manual_groups, official))
-    if warning:
+    by_names = "the groups in data/groups.csv" if manual_groups or rule.group_by == "auto" else "split.group_by to auto"
+    if warning := warning_text(leaks, counts["test"], by_names, bool(official)):
         print(f"split: {warning}")
     print(f"split: {', '.join(f'{split} {counts[split]}' for split in SPLITS)} clips in data/split.csv")
 

@@ -1,11 +1,12 @@
 """Files are whole or not there, and tables say what is wrong with them."""
 
 import os
+import types
 
 import pandas as pd
 import pytest
 
-from glimpse.core.files import atomic_folder, atomic_write, read_table, write_table
+from glimpse.core.files import atomic_folder, atomic_write, read_table, source_hash, write_table
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -69,3 +70,21 @@ def test_a_table_that_is_wrong_is_one_line_that_names_it(tmp_path, content, word
     with pytest.raises(SystemExit, match=words) as stop:
         read_table(tmp_path / "t.csv", ["clip", "action"])
     assert "t.csv" in str(stop.value) and "\n" not in str(stop.value)
+
+
+CODE = '"""What the module is."""\n\n\ndef double(x):\n    """Twice x."""\n    return 2 * x\n'
+SAME_CODE = [CODE + "# a comment\n", CODE.replace("Twice x.", "x, doubled."), CODE.replace("2 * x", "(2*x)"),
+             CODE.replace('    """Twice x."""\n', "")]  # fmt: skip
+OTHER_CODE = [CODE.replace("2", "3"), CODE.replace("double", "twice"), CODE + "double(1)\n"]
+
+
+@pytest.mark.parametrize("code", SAME_CODE + OTHER_CODE)
+def test_a_cache_key_changes_with_the_code_but_not_with_comments_docstrings_or_format(tmp_path, code):
+    paths = [tmp_path / "one.py", tmp_path / "other.py"]
+    hashes = []
+    for path, text in zip(paths, (CODE, code)):
+        path.write_text(text)
+        module = types.ModuleType(path.stem)
+        module.__file__ = str(path)
+        hashes.append(source_hash(module))
+    assert (hashes[0] == hashes[1]) == (code in SAME_CODE)

@@ -15,7 +15,7 @@ import report
 from glimpse.core.splits import SPLITS
 from glimpse.model.model_file import load_model, save_model
 from glimpse.report import clip_strips
-from glimpse.report.charts import Axis, Line, chart, percent_ticks
+from glimpse.report.charts import Axis, Line, chart
 from glimpse.report.clip_strips import MAX_FRAMES, NUM_CORRECT, NUM_MISTAKES, pick_examples
 
 SECTIONS = ["headline", "sides", "early", "confusion", "recall", "calibration", "clips", "health", "settings", "card"]
@@ -271,4 +271,4 @@ def test_make_repro_ends_with_the_path_of_the_report():
 def test_a_chart_of_one_point_and_with_markup_in_its_texts_is_valid():
     svg = chart([Line("a", [(1, 0.5, "<b>")], [(1, 0.2, 0.8)])], Axis("x & y", [(1, "1")], 1, 1), "y", "description")
     assert "&lt;b&gt;" in svg and "x &amp; y" in svg and "nan" not in svg and "band" not in svg
-    assert chart([], Axis("x", percent_ticks()), "y", "description").count("<text") == 14
+    assert chart([], Axis("x"), "y", "description").count("<text") == 14

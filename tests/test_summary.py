@@ -10,7 +10,7 @@ import pytest
 
 from glimpse.evaluate.intervals import accuracy_score, paired_difference
 from glimpse.evaluate.metrics import Scores
-from glimpse.evaluate.summary import Evaluation, baseline_lines, summary, threshold_lines
+from glimpse.evaluate.summary import baseline_lines, summary, threshold_line
 
 TABLES = ["scores", "baselines", "accuracy_by_frames", "warnings", "predictions-first5", "predictions-all10"]
 BASELINES = ("chance", "majority", "middle_frame", "shuffled_frames", "evenly_spaced_frames")
@@ -85,42 +85,42 @@ def results():
         for name, values in correct.items()
     }  # fmt: skip
     difference = paired_difference(correct["first5"], correct["all10"], groups)
-    return Evaluation(
-        scores=scores,
-        num_frames={"first5": 1, "all10": 2},
-        seen_accuracy={"first5": 0.9, "all10": 0.95},
-        differences={"accuracy": difference},
-        accuracy_by_frames=pd.DataFrame({"frames": [1, 2], "all10": [0.5, 0.9], "observation_ratio": [0.2, 0.9]}),
-        baselines=pd.DataFrame({"baseline": BASELINES, "accuracy": 0.5, "low": 0.4, "high": 0.6}),
-        order_effect=difference,
-        max_error=0.1,
-        warnings=[],
-    )
+    by_frames = pd.DataFrame({"frames": [1, 2], "all10": [0.5, 0.9], "observation_ratio": [0.2, 0.9]})
+    baselines = pd.DataFrame({"baseline": BASELINES, "accuracy": 0.5, "low": 0.4, "high": 0.6})
+    subsets = pd.DataFrame({"first5_accuracy": [0.88, 0.92], "all10_accuracy": 0.95})
+    tables = {"accuracy_by_frames": by_frames, "baselines": baselines, "subsets": subsets, "warnings": warnings_table()}
+    return {"scores": scores, "num_frames": {"first5": 1, "all10": 2}, "differences": {"accuracy": difference},
+            "order_effect": difference, "max_error": 0.1, "tables": tables}  # fmt: skip
+
+
+def warnings_table(*messages):
+    return pd.DataFrame({"message": messages})
 
 
 def test_approaches_that_read_the_same_frames_are_not_compared(results):
-    lines = summary(results)
+    lines = summary(**results)
+    assert "accuracy on train and val clips 0.900 (+0.400)" in lines[1]
     assert not any("read the same" in line for line in lines) and any(line.startswith("accuracy: ") for line in lines)
     curve = "all10 after 1 frames (observation ratio 20 %): accuracy 0.500; after 2 (90 %): 0.900"
     assert curve in lines
-    lines = summary(replace(results, num_frames={"first5": 2, "all10": 2}))
+    lines = summary(**results | {"num_frames": {"first5": 2, "all10": 2}})
     assert any("read the same 2 frames" in line for line in lines) and curve not in lines
     assert not any(line.startswith("accuracy: ") for line in lines)
 
 
 def test_warnings_come_last_or_their_absence_is_stated(results):
-    assert summary(results)[-1] == "no warning"
-    assert summary(replace(results, warnings=["a", "b"]))[-2:] == ["WARNING: a", "WARNING: b"]
+    assert summary(**results)[-1] == "no warning"
+    tables = results["tables"] | {"warnings": warnings_table("a", "b")}
+    assert summary(**results | {"tables": tables})[-2:] == ["WARNING: a", "WARNING: b"]
 
 
 def test_the_order_of_frames_matters_only_if_the_effect_is_significant(results):
-    assert (
-        "the order of the frames matters to all10: +"
-        in list(baseline_lines(results.baselines, 5, results.order_effect))[-1]
-    )
+    table = results["tables"]["baselines"]
+    text = "the order of the frames matters to all10: +"
+    assert text in list(baseline_lines(table, 5, results["order_effect"]))[-1]
     correct = np.arange(60) < 30
     no_effect = paired_difference(correct, correct, np.arange(60))
-    assert "no significant effect of the order" in list(baseline_lines(results.baselines, 5, no_effect))[-1]
+    assert "no significant effect of the order" in list(baseline_lines(table, 5, no_effect))[-1]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_order_of_frames_matters_only_if_the_effect_is_significant(results):
     ],
 )
 def test_the_threshold_comes_with_its_coverage(results, threshold, coverage, text):
-    scores = results.scores["all10"]
+    scores = results["scores"]["all10"]
     selective = scores.accuracy if coverage else None
     scores = replace(scores, threshold=threshold, coverage=coverage, selective_accuracy=selective)
-    assert text in list(threshold_lines({"all10": scores}, 0.1))[-1]
+    assert text in threshold_line("all10", scores, 0.1)

@@ -14,7 +14,6 @@ import gradio as gr
 import pandas as pd
 
 from glimpse.core.files import read_table
-from glimpse.report.clip_strips import confidence
 from glimpse.split.labels import read_corrections, write_correction
 
 LABELS, LABEL_ISSUES = "data/labels.csv", "metrics/label_issues.csv"
@@ -49,7 +48,7 @@ def clips_to_review(which: str) -> pd.DataFrame:
         table = read_table(LABEL_ISSUES, columns)
         return table[table["given_label"] != table["predicted_label"]]
     table = read_table(PREDICTIONS, ["clip", "action", "predicted"])
-    table["p_predicted"], table["is_label_issue"] = confidence(table), ""
+    table["p_predicted"], table["is_label_issue"] = table.filter(regex=r"^p\(").astype(float).max(axis=1), ""
     table["p_given"] = [row.get(f"p({row['action']})", "0") for _, row in table.iterrows()]
     table = table.rename(columns={"action": "given_label", "predicted": "predicted_label"})[columns]
     return table.sort_values("p_predicted", kind="stable").head(10 * PAGE_SIZE)
@@ -57,14 +56,13 @@ def clips_to_review(which: str) -> pd.DataFrame:
 
 def clip_html(row: pd.Series, number: int) -> str:
     """A clip to play, its label and the prediction. row: of `clips_to_review`; number: row in data/clips.csv."""
-    prediction = f"predicted <b>{escape(row['predicted_label'])}</b> {float(row['p_predicted']):.0%}"
-    if row["predicted_label"] != row["given_label"]:
-        prediction += f", the label gets {float(row['p_given']):.0%}"
-    prediction += ": probably a wrong label" if row["is_label_issue"] == "yes" else ""
+    clip, label, predicted = map(escape, row[["clip", "given_label", "predicted_label"]])
+    other = f", the label gets {float(row['p_given']):.0%}" if predicted != label else ""
+    other += ": probably a wrong label" if row["is_label_issue"] == "yes" else ""
     return (
         f'<div class="glimpse clip"><video src="/clip/{number}.webm" poster="/clip/{number}.jpg" controls muted loop '
-        f'preload="none"></video><div><b>{escape(row["clip"])}</b><p>labelled <b>{escape(row["given_label"])}</b></p>'
-        f"<p>{prediction}</p></div></div>"
+        f'preload="none"></video><div><b>{clip}</b><p>labelled <b>{label}</b></p>'
+        f"<p>predicted <b>{predicted}</b> {float(row['p_predicted']):.0%}{other}</p></div></div>"
     )
 
 
@@ -111,9 +109,9 @@ def build(folders: dict[str, str]) -> None:
 
     @show_errors
     def choose(pending: dict[str, str], action: str, clip: str) -> tuple[dict[str, str], str]:
-        changed = {other: label for other, label in pending.items() if other != clip}
-        if action != read_corrections(LABELS).get(clip, folders[clip]):
-            changed[clip] = action
+        changed = {**pending, clip: action}
+        if action == read_corrections(LABELS).get(clip, folders[clip]):
+            del changed[clip]
         return changed, pending_html(changed)
 
     with gr.Row():

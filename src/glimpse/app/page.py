@@ -45,20 +45,16 @@ def middle_frame(store: FrameStore, clip: str) -> bytes:
 def build_try_tab(service: PredictionService, dataset: Path, examples: pd.DataFrame, store: FrameStore) -> None:
     """Lay out the tab in which a file, a recording or an example is predicted."""
 
-    def predict(path: str | None, label: str = "") -> dict[Any, Any]:
-        if not path:
-            return failed("")
-        name = Path(path).name
+    def predict(path: Path, label: str = "") -> dict[Any, Any]:
         try:
-            clip, predictions = service.predict(Path(path))
+            clip, predictions = service.predict(path)
         except UnreadableClip as reason:
-            return failed(f"{name}: {reason}. Try another clip.")
+            return failed(f"{path.name}: {reason}. Try another clip.")
         except SystemExit as error:
             return failed(str(error))
-        actions = most_likely(predictions)
-        video = save_preview(clip.preview) if clip.preview else None
+        actions, video = most_likely(predictions), save_preview(clip.preview) if clip.preview else None
         updates = {
-            status: description(name, label, clip, service.clip_seconds),
+            status: description(path.name, label, clip, service.clip_seconds),
             preview: gr.Video(video, visible=video is not None),
             cards: gr.Row(visible=True),
         }
@@ -71,14 +67,13 @@ def build_try_tab(service: PredictionService, dataset: Path, examples: pd.DataFr
         return hidden | {status: message(text) if text else ""}
 
     def predict_upload(path: str | None) -> dict[Any, Any]:
-        uploads = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
-        if path and not Path(path).resolve().is_relative_to(uploads):
+        if path and not Path(path).resolve().is_relative_to(Path(os.environ["GRADIO_TEMP_DIR"]).resolve()):
             return failed("That file was not uploaded.")
-        return predict(path)
+        return predict(Path(path)) if path else failed("")
 
     def predict_example(event: gr.SelectData) -> dict[Any, Any]:
         row = examples.iloc[int(event.index)]
-        return predict(str(dataset / row["clip"]), row["action"])
+        return predict(dataset / row["clip"], row["action"])
 
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
@@ -90,8 +85,8 @@ def build_try_tab(service: PredictionService, dataset: Path, examples: pd.DataFr
             gr.Markdown(LIMITS)
         with gr.Column(scale=3, min_width=280):
             gr.Markdown("Or one of the test clips, which no training used:")
-            frames = [from_jpeg(middle_frame(store, clip)) for clip in examples["clip"]]
-            thumbnails = [(frame[..., ::-1], action) for frame, action in zip(frames, examples["action"], strict=True)]
+            frames = [from_jpeg(middle_frame(store, clip))[..., ::-1] for clip in examples["clip"]]
+            thumbnails = list(zip(frames, examples["action"], strict=True))
             gallery = gr.Gallery(thumbnails, show_label=False, columns=5, allow_preview=False, height="auto",
                                  buttons=[], object_fit="cover", interactive=False, elem_id="examples")  # fmt: skip
     with gr.Row(equal_height=False):
@@ -100,9 +95,7 @@ def build_try_tab(service: PredictionService, dataset: Path, examples: pd.DataFr
         status = gr.HTML(min_height=80, elem_id="status")
     with gr.Row(visible=False, equal_height=False) as cards:
         models = {approach: ModelCard(approach) for approach in service.recognizers}
-    outputs: list[Any] = [file, preview, status, cards]
-    for card in models.values():
-        outputs += vars(card).values()
+    outputs = [file, preview, status, cards, *(part for card in models.values() for part in vars(card).values())]
     options: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 2, "concurrency_id": "predict",
                                "show_progress_on": status}  # fmt: skip
     file.upload(lambda path: predict_upload(path) | {file: None}, file, outputs, **options)
@@ -129,9 +122,8 @@ def report_frame() -> str:
 def build_app(service: PredictionService, dataset: Path, port: int) -> LocalOnlyMiddleware:
     """The page as an ASGI application for this port of 127.0.0.1."""
     table = read_table("data/clips.csv", ["clip", "action"])
-    folders = dict(zip(table["clip"], table["action"], strict=True))
     split = read_table("data/split.csv", ["clip", "action", "split"])
-    store, clips = FrameStore("data/frames"), list(folders)
+    store, clips = FrameStore("data/frames"), dict(enumerate(table["clip"]))
     with gr.Blocks(title="Glimpse", analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
         gr.Markdown("# Glimpse\nWhich action a short clip shows, from a few of its frames, and how reliable that is.")
         with gr.Tab("Try"):
@@ -139,15 +131,14 @@ def build_app(service: PredictionService, dataset: Path, port: int) -> LocalOnly
         with gr.Tab("Report"):
             gr.HTML(report_frame)  # called whenever the page is loaded
         with gr.Tab("Labels"):
-            label_tab.build(folders)
+            label_tab.build(dict(zip(table["clip"], table["action"], strict=True)))
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @lru_cache(maxsize=64)
     def clip_preview(number: int) -> bytes:
-        try:
+        with contextlib.suppress(UnreadableClip, KeyError):
             return service.decode(dataset / clips[number]).preview
-        except UnreadableClip:
-            return b""
+        return b""
 
     @app.get("/report")
     def report() -> fastapi.Response:
@@ -156,14 +147,13 @@ def build_app(service: PredictionService, dataset: Path, port: int) -> LocalOnly
 
     @app.get("/clip/{number}.webm")
     def webm(number: int) -> fastapi.Response:
-        content = clip_preview(number) if 0 <= number < len(clips) else b""
-        return fastapi.Response(content, status_code=200 if content else 404, media_type="video/webm")
+        content = clip_preview(number)
+        return fastapi.Response(content, 200 if content else 404, media_type="video/webm")
 
     @app.get("/clip/{number}.jpg")
     def poster(number: int) -> fastapi.Response:
-        with contextlib.suppress(SystemExit):
-            if 0 <= number < len(clips):
-                return fastapi.Response(middle_frame(store, clips[number]), media_type="image/jpeg")
+        with contextlib.suppress(SystemExit, KeyError):
+            return fastapi.Response(middle_frame(store, clips[number]), media_type="image/jpeg")
         return fastapi.Response(status_code=404)
 
     blocks.has_launched = True  # or Gradio would open any path that a request names as its upload

@@ -54,10 +54,8 @@ def curve(prediction: ModelPrediction, actions: Sequence[str]) -> tuple[pd.DataF
 
     One line for each of `actions`, and a constant one for the threshold, if there is one.
     """
-    table, colours = (
-        pd.DataFrame(prediction.probs, columns=prediction.class_names)[[*actions]],
-        dict(zip(actions, COLOURS)),
-    )
+    table = pd.DataFrame(prediction.probs, columns=prediction.class_names)[[*actions]]
+    colours = dict(zip(actions, COLOURS))
     table.index += 1
     if len(table) <= MAX_TICKS:  # as text, so that every frame has its tick, and there are none in between
         table.index = table.index.astype(str)
@@ -88,26 +86,21 @@ def description(name: str, label: str, clip: UploadedClip, clip_seconds: float) 
 
 def most_likely(predictions: Sequence[ModelPrediction]) -> list[str]:
     """The actions that get a line, in alphabetical order: those with the highest probability in any model and frame."""
-    highest: dict[str, float] = {}
-    for prediction in predictions:
-        for action, probability in zip(prediction.class_names, prediction.probs.max(0).tolist(), strict=True):
-            highest[action] = max(probability, highest.get(action, 0))
-    return sorted(sorted(highest, key=lambda action: -highest[action])[: len(COLOURS)])
+    highest = pd.concat([pd.DataFrame(item.probs, columns=item.class_names) for item in predictions]).max()
+    return sorted(highest.nlargest(len(COLOURS)).index)
 
 
 def answer(prediction: ModelPrediction, max_error: float) -> str:
     """The predicted action, or "unknown" below the threshold, and why."""
     num_frames, threshold, confidence = len(prediction.probs), prediction.threshold, prediction.probs[-1].max()
     action = escape(prediction.class_names[prediction.probs[-1].argmax()])
-    headline = f"<b>{action}</b> {confidence:.1%}"
+    headline, purpose = f"<b>{action}</b> {confidence:.1%}", f"the threshold for at most {max_error:.0%} wrong answers"
     if confidence >= threshold:
-        reason = f"above the threshold for at most {max_error:.0%} wrong answers; "
-        reason += f"stable after {frames_to_stable(prediction.probs)} of {num_frames} frames"
+        reason = f"above {purpose}; stable after {frames_to_stable(prediction.probs)} of {num_frames} frames"
     else:
         headline = f'<b class="unknown">unknown</b> most likely: {action} {confidence:.1%}'
-        reason = "too few val clips to find a threshold"
-        if math.isfinite(threshold):
-            reason = f"below {threshold:.1%}, the threshold for at most {max_error:.0%} wrong answers"
+        finite = math.isfinite(threshold)
+        reason = f"below {threshold:.1%}, {purpose}" if finite else "too few val clips to find a threshold"
     title = f'{escape(prediction.approach)} <span class="dim">reads {num_frames} frames</span>'
     return f'<div class="glimpse"><h3>{title}</h3><p class="answer">{headline}</p><p class="dim">{reason}</p></div>'
 
@@ -120,17 +113,14 @@ def legend(colours: dict[str, str]) -> str:
 
 def frames(prediction: ModelPrediction) -> str:
     """The frames with their heatmaps, which hovering over or touching a frame hides."""
-    figures = [
-        f'<figure tabindex="0"><img src="{jpeg_url(frame)}" alt="frame {number}"><img class="heatmap" '
-        f'src="{jpeg_url(heatmap)}" alt=""><figcaption>{number}</figcaption></figure>'
-        for number, (frame, heatmap) in enumerate(prediction.images, 1)
-    ]
+    figures = []
+    for number, images in enumerate(prediction.images, 1):
+        frame, heatmap = (f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" for jpeg in images)
+        figures.append(
+            f'<figure tabindex="0"><img src="{frame}" alt="frame {number}"><img class="heatmap" src="{heatmap}" '
+            f'alt=""><figcaption>{number}</figcaption></figure>'
+        )
     return (
         '<div class="glimpse"><h4>Frames read <span class="dim">bright: supports the prediction (Grad-CAM); point at '
         f'or touch a frame to see it without</span></h4><div class="frames">{"".join(figures)}</div></div>'
     )
-
-
-def jpeg_url(jpeg: bytes) -> str:
-    """An image as a URL that contains it."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

@@ -1,15 +1,15 @@
 """What the web page's server lets through: requests by its own page, from this machine, for what the page needs."""
 
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-HOSTS = frozenset(["127.0.0.1", "localhost"])
+HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?", re.IGNORECASE)
 PATHS = frozenset([
     "/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/report",
     "/gradio_api/upload", "/gradio_api/upload_progress", "/gradio_api/queue/join", "/gradio_api/queue/data",
@@ -45,10 +45,7 @@ class LocalOnlyMiddleware:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        try:
-            reason = refusal(scope)
-        except ValueError:  # the host is no valid address
-            reason = "not for this host"
+        reason = refusal(scope)
         if reason or scope["type"] != "http":
             status = 404 if reason == "no such page" else 403
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
@@ -57,10 +54,9 @@ class LocalOnlyMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", [])]
-                present = {name.lower() for name, _ in headers}
-                headers += [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in present]
-                message["headers"] = headers
+                present = {name.lower() for name, _ in message.get("headers", [])}
+                added = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in present]
+                message["headers"] = [*message.get("headers", []), *added]
             await send(message)
 
         received = 0
@@ -75,20 +71,18 @@ class LocalOnlyMiddleware:
 
 
 def refusal(scope: Scope) -> str:
-    """Why a request is refused; "" if it is not. Raises ValueError if its host is no valid address.
+    """Why a request is refused; "" if it is not.
 
     The host of another web site means that its name was made to resolve to this machine (DNS rebinding); another
     origin, that a web site has the browser send a request here.
     """
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     host, origin, path = headers.get("host", ""), headers.get("origin"), scope["path"]
-    if urlsplit(f"//{host}").hostname not in HOSTS:
+    if not HOST.fullmatch(host):
         return "not for this host"
-    if origin is not None and urlsplit(origin).netloc != host:
-        return "not for other pages"
+    other_site = headers.get("sec-fetch-site") in ("cross-site", "same-site")
     is_link = scope["method"] == "GET" and path == "/"
-    if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_link:
+    if (other_site and not is_link) or (origin is not None and origin.partition("://")[2] != host):
         return "not for other pages"
-    if "://" in path:  # Gradio would fetch that address
-        return "no such page"
-    return "" if path in PATHS or path.startswith(PREFIXES) else "no such page"
+    allowed = path in PATHS or path.startswith(PREFIXES)
+    return "" if allowed and "://" not in path else "no such page"  # Gradio would fetch an address in a path

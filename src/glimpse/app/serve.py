@@ -18,16 +18,13 @@ import tempfile
 from pathlib import Path
 
 from glimpse.core.stage import allow_ctrl_c
-from glimpse.predict.options import fraction
+from glimpse.predict.options import add_max_error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `glimpse app`."""
     parser.add_argument("--port", type=int, default=7860, help="port; another free one if it is taken (%(default)s)")
-    parser.add_argument(
-        "--max-error", type=fraction, default=0.1, metavar="X",
-        help='accepted share of wrong answers; less confident predictions are "unknown" (%(default)s)',
-    )  # fmt: skip
+    add_max_error(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -55,17 +52,18 @@ def serve(models: dict[str, str], dataset: Path, port: int, max_error: float) ->
     import uvicorn  # here, since these take seconds to import
 
     from glimpse.app.page import build_app
-    from glimpse.app.upload import DecodePool, PredictionService
+    from glimpse.app.upload import TIME_LIMIT, PredictionService
+    from glimpse.core.parallel import ProcessPool
     from glimpse.inference.torch_recognizer import TorchRecognizer
 
-    with bind(port) as listener, DecodePool(2) as decoders:
-        address = listener.getsockname()
+    with bind(port) as listener, ProcessPool(1, TIME_LIMIT) as decoder, ProcessPool(1, TIME_LIMIT) as other_decoder:
+        bound_port = listener.getsockname()[1]
         recognizers = {approach: TorchRecognizer(path) for approach, path in models.items()}
-        page = build_app(PredictionService(recognizers, decoders, max_error), dataset, address[1])
+        page = build_app(PredictionService(recognizers, [decoder, other_decoder], max_error), dataset, bound_port)
         server = uvicorn.Server(uvicorn.Config(page, log_level="error", timeout_graceful_shutdown=1))
-        if port not in (address[1], 0):
+        if port not in (bound_port, 0):
             print(f"app: port {port} is taken, using another one")
-        print(f"app: http://127.0.0.1:{address[1]} (Ctrl-C stops it)", flush=True)
+        print(f"app: http://127.0.0.1:{bound_port} (Ctrl-C stops it)", flush=True)
         allow_ctrl_c()
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
@@ -74,11 +72,6 @@ def serve(models: dict[str, str], dataset: Path, port: int, max_error: float) ->
 def bind(port: int) -> socket.socket:
     """A socket that listens on 127.0.0.1, at `port` or, if that is taken, at any free one."""
     for candidate in (port, 0):
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError, OverflowError):
-            listener.bind(("127.0.0.1", candidate))
-            listener.listen()
-            return listener
-        listener.close()
+            return socket.create_server(("127.0.0.1", candidate))
     raise SystemExit("app: no port of this machine is free")

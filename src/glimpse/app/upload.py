@@ -7,7 +7,6 @@ import contextlib
 import queue
 import tempfile
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,13 +17,12 @@ import numpy as np
 from glimpse.core.frame_store import StoredClip
 from glimpse.core.image import resize_short_side, to_jpeg
 from glimpse.core.parallel import ProcessPool
-from glimpse.frames.dataset import NOT_UTF8, is_utf8
 from glimpse.frames.decoder import UnreadableClip, open_capture, read_clip, sniff_file, store_clip
 from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.predict.video_reader import DEFAULT_FPS
 from glimpse.report.gradcam import blend_heatmap, gradcam
 
 MAX_MB, MAX_SECONDS, MAX_WIDTH, MAX_HEIGHT = 100, 120, 4096, 2304  # of an uploaded clip, portrait or landscape
-DEFAULT_FPS = 25  # if the file declares no frame rate
 TIME_LIMIT = 60  # seconds to decode a clip
 PREVIEW_FRAMES, PREVIEW_SIDE = 300, 240  # of a preview: largest number of frames, and of pixels of the short side
 
@@ -55,53 +53,43 @@ class ModelPrediction:
 def decode_upload(path: Path, candidates: int, frame_size: int) -> UploadedClip | UnreadableClip:
     """Decode a file; returns the error of one that is unusable or beyond the limits, to pass between processes."""
     try:
-        if not is_utf8(str(path)):
-            raise UnreadableClip(NOT_UTF8)
-        check_limits(path)
+        sniff_file(path)
+        if path.stat().st_size > MAX_MB * 10**6:
+            raise UnreadableClip(f"too large: at most {MAX_MB} MB are allowed")
+        header = open_capture(path)
+        names = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS
+        width, height, frames, fps = map(header.get, names)
+        check_limits(width, height, frames / fps if 0 < fps < 1000 else 0)
         clip = read_clip(path, candidates, frame_size)
-        seconds = clip.frames / (clip.fps or DEFAULT_FPS)
-        check_seconds(seconds)
-        preview = make_preview(path, clip.frames)
+        fps = clip.fps or DEFAULT_FPS
+        seconds = clip.frames / fps
+        check_limits(clip.width, clip.height, seconds)
+        preview = make_preview(path, clip.frames, fps)
         return UploadedClip(store_clip(clip), clip.frames, seconds, clip.width, clip.height, preview)
     except UnreadableClip as reason:
         return reason
 
 
-def check_limits(path: Path) -> None:
-    """Raise UnreadableClip if the size of a file, or what its header declares, is beyond the limits."""
-    sniff_file(path)
-    if path.stat().st_size > MAX_MB * 10**6:
-        raise UnreadableClip(f"too large: at most {MAX_MB} MB are allowed")
-    header = open_capture(path)
-    names = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS
-    width, height, frames, fps = map(header.get, names)
+def check_limits(width: float, height: float, seconds: float) -> None:
+    """Raise UnreadableClip if the size or length of a clip, as its header declares it or as decoded, is too large."""
     if max(width, height) > MAX_WIDTH or min(width, height) > MAX_HEIGHT:
-        limit = f"at most {MAX_WIDTH}x{MAX_HEIGHT} are allowed"
-        raise UnreadableClip(f"too large: {width:.0f}x{height:.0f} pixels, {limit}")
-    if 0 < fps < 1000:
-        check_seconds(frames / fps)
-
-
-def check_seconds(seconds: float) -> None:
-    """Raise UnreadableClip if a clip is longer than allowed."""
+        size = f"{width:.0f}x{height:.0f} pixels, at most {MAX_WIDTH}x{MAX_HEIGHT} are allowed"
+        raise UnreadableClip(f"too large: {size}")
     if seconds > MAX_SECONDS:
         raise UnreadableClip(f"too long: {seconds:.0f} s, at most {MAX_SECONDS} s are allowed")
 
 
-def make_preview(path: Path, frames: int) -> bytes:
-    """Convert a clip with this number of frames to a small WebM; b"" if that fails."""
+def make_preview(path: Path, frames: int, fps: float) -> bytes:
+    """Convert a clip with this number of frames, and frames per second, to a small WebM; b"" if that fails."""
     with contextlib.suppress(cv2.error, OSError, UnreadableClip), tempfile.TemporaryDirectory() as folder:
         preview = Path(folder, "preview.webm")
-        _write_preview(path, frames, preview)
+        _write_preview(path, preview, fps, step=-(-frames // PREVIEW_FRAMES))
         return preview.read_bytes()
     return b""
 
 
-def _write_preview(path: Path, frames: int, preview: Path) -> None:
-    source = open_capture(path)
-    fps, step = source.get(cv2.CAP_PROP_FPS), -(-frames // PREVIEW_FRAMES)
-    fps = fps if 0 < fps < 1000 else DEFAULT_FPS
-    writer, count = cv2.VideoWriter(), 0
+def _write_preview(path: Path, preview: Path, fps: float, step: int) -> None:
+    source, writer, count = open_capture(path), cv2.VideoWriter(), 0
     while source.grab():
         if count % step == 0:
             ok, frame = source.retrieve()
@@ -117,53 +105,43 @@ def _write_preview(path: Path, frames: int, preview: Path) -> None:
     writer.release()
 
 
-class DecodePool(contextlib.ExitStack):
-    """Processes that decode one clip each at a time, until the `with` block ends; callers wait while all are busy."""
-
-    def __init__(self, workers: int) -> None:
-        super().__init__()
-        self._idle: queue.SimpleQueue[ProcessPool] = queue.SimpleQueue()
-        for _ in range(workers):
-            self._idle.put(self.enter_context(ProcessPool(1, TIME_LIMIT)))
-
-    def run(self, decode: Callable[[Path], UploadedClip | UnreadableClip], path: Path) -> UploadedClip:
-        """Decode a clip in one of the processes. Raises UnreadableClip, also after a crash or the time limit."""
-        pool = self._idle.get()
-        try:
-            clip = next(pool.map(decode, [path], UnreadableClip, 1))
-        finally:
-            self._idle.put(pool)
-        if isinstance(clip, UnreadableClip):
-            raise clip
-        return clip
-
-
 class PredictionService:
-    """Decodes clips and predicts them with all models, for several requests at a time."""
+    """Decodes clips and predicts them with all models, for several requests at a time.
 
-    def __init__(self, recognizers: dict[str, TorchRecognizer], decoders: DecodePool, max_error: float) -> None:
-        self.recognizers, self.decoders, self.max_error = recognizers, decoders, max_error
+    recognizers: {approach: model}. decoders: pools that decode one clip each at a time; requests wait while all do.
+    """
+
+    def __init__(self, recognizers: dict[str, TorchRecognizer], decoders: list[ProcessPool], max_error: float) -> None:
+        self.recognizers, self.max_error = recognizers, max_error
         config = next(iter(recognizers.values())).config
         self._decode = partial(decode_upload, candidates=config.candidates, frame_size=config.frame_size)
         self.clip_seconds = config.clip_seconds
         self._lock = threading.Lock()  # PyTorch keeps all cores busy with one prediction
+        self._idle: queue.SimpleQueue[ProcessPool] = queue.SimpleQueue()
+        for decoder in decoders:
+            self._idle.put(decoder)
 
     def decode(self, path: Path) -> UploadedClip:
-        """Decode a file. Raises UnreadableClip."""
-        return self.decoders.run(self._decode, path)
+        """Decode a file. Raises UnreadableClip, also after a crash or the time limit."""
+        decoder = self._idle.get()
+        try:
+            clip = next(decoder.map(self._decode, [path], UnreadableClip, 1))
+        finally:
+            self._idle.put(decoder)
+        if isinstance(clip, UnreadableClip):
+            raise clip
+        return clip
 
     def predict(self, path: Path) -> tuple[UploadedClip, list[ModelPrediction]]:
         """Decode a file and predict it with each model. Raises UnreadableClip."""
         clip = self.decode(path)
+        predictions = []
         with self._lock:
-            return clip, [self._predict(approach, path.name, clip.stored) for approach in self.recognizers]
-
-    def _predict(self, approach: str, name: str, stored: StoredClip) -> ModelPrediction:
-        recognizer = self.recognizers[approach]
-        clip_views = recognizer.prepare(name, stored)
-        probs, (_, heatmaps) = recognizer.predict(clip_views), gradcam(recognizer, clip_views)
-        images = [
-            (to_jpeg(frame), to_jpeg(blend_heatmap(frame, heatmap)))
-            for frame, heatmap in zip(clip_views.frames, heatmaps, strict=True)
-        ]
-        return ModelPrediction(approach, recognizer.class_names, probs, images, recognizer.threshold(self.max_error))
+            for approach, model in self.recognizers.items():
+                clip_views = model.prepare(path.name, clip.stored)
+                probs, (_, heatmaps) = model.predict(clip_views), gradcam(model, clip_views)
+                pairs = zip(clip_views.frames, heatmaps, strict=True)
+                images = [(to_jpeg(frame), to_jpeg(blend_heatmap(frame, heatmap))) for frame, heatmap in pairs]
+                threshold = model.threshold(self.max_error)
+                predictions.append(ModelPrediction(approach, model.class_names, probs, images, threshold))
+        return clip, predictions

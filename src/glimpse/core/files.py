@@ -120,11 +120,10 @@ def source_hash(*modules: ModuleType) -> str:
     digest = hashlib.sha256()
     for module in modules:
         tree = ast.parse(Path(inspect.getfile(module)).read_bytes())
-        for node in ast.walk(tree):
-            match node:
-                case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
-                    if ast.get_docstring(node, clean=False) is not None:
-                        del node.body[0]
+        documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+        for node in (node for node in ast.walk(tree) if isinstance(node, documented)):
+            if ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:16]
 
@@ -143,8 +142,7 @@ def cache_key(path: Path | str, *parts: object) -> str:
 def cache_write(path: Path | str, content: bytes) -> None:
     """Write a cache entry, followed by its checksum."""
     with atomic_write(path, "wb") as file:
-        file.write(content)
-        file.write(hashlib.sha256(content).digest())
+        file.write(content + hashlib.sha256(content).digest())
 
 
 def cache_read(path: Path | str) -> bytes | None:

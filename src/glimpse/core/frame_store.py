@@ -7,15 +7,13 @@ A clip's shard follows from its name alone, so an added clip changes one shard. 
 import hashlib
 import io
 import json
+import mmap
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
 
 from glimpse.core.files import cache_read, cache_write
-
-JpegOffsets = dict[str, list[tuple[int, int]]]  # of a shard: {clip: [(offset, size) of each JPEG]}
 
 
 @dataclass
@@ -26,41 +24,30 @@ class StoredClip:
     diffs: list[bytes]
     seconds: float = 0.0  # length of the clip; 0.0: unknown, as of a clip read from a shard
 
-    @classmethod
-    def from_jpegs(cls, jpegs: list[bytes]) -> Self:
-        """From JPEGs in the order in which they are stored: a frame, its difference, the next frame."""
-        return cls(jpegs[::2], jpegs[1::2])
-
     @property
     def all_jpegs(self) -> list[bytes]:
-        """The JPEGs in the order in which they are stored."""
+        """The JPEGs in the order in which they are stored: a frame, its difference, the next frame."""
         return [jpeg for pair in zip(self.frames, self.diffs, strict=True) for jpeg in pair]
 
 
-def new_tar(file: IO[bytes]) -> tarfile.TarFile:
-    """Open a tar for writing into a file; PAX format, for names of any length and alphabet."""
-    return tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
+def add_clip(tar: tarfile.TarFile, folder: str, jpegs: Iterable[bytes], properties: bytes = b"") -> None:
+    """Add a clip's JPEGs, in the order of `StoredClip.all_jpegs`, after a file of its properties, if there are any.
+
+    Owner, mode and time are fixed, so that equal frames make equal bytes.
+    """
+    files = {"clip.json": properties} if properties else {}
+    files |= {f"{folder}{i // 2:02d}{'-change' if i % 2 else ''}.jpg": jpeg for i, jpeg in enumerate(jpegs)}
+    for name, content in files.items():
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
 
 
-def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add a file to an open tar; owner, mode and time are fixed, so that equal frames make equal bytes."""
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
-
-
-def add_clip(tar: tarfile.TarFile, folder: str, jpegs: Iterable[bytes]) -> None:
-    """Add a clip's JPEGs, in the order of `StoredClip.all_jpegs`, to a folder of an open tar."""
-    for index, jpeg in enumerate(jpegs):
-        add_member(tar, f"{folder}{index // 2:02d}{'-change' if index % 2 else ''}.jpg", jpeg)
-
-
-def write_entry(path: Path | str, properties: dict, jpegs: Iterable[bytes] = ()) -> None:
+def write_entry(path: Path | str, properties: dict, jpegs: Iterable[bytes]) -> None:
     """Write one clip's cache entry: its properties (JSON-serialisable) and its JPEGs."""
     content = io.BytesIO()
-    with new_tar(content) as tar:
-        add_member(tar, "clip.json", json.dumps(properties, sort_keys=True).encode())
-        add_clip(tar, "", jpegs)
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        add_clip(tar, "", jpegs, json.dumps(properties, sort_keys=True).encode())
     cache_write(path, content.getvalue())
 
 
@@ -84,27 +71,23 @@ class FrameStore:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        self._offsets: dict[Path, JpegOffsets] = {}
+        self._offsets: dict[Path, dict[str, list[tuple[int, int]]]] = {}
 
     def load(self, clip: str) -> StoredClip:
         """Load a clip's stored frames."""
         shard = self.folder / shard_name(clip)
         if shard not in self._offsets:
             self._offsets[shard] = self._index(shard)
-        offsets = self._offsets[shard].get(clip)
-        if offsets is None:
+        if clip not in self._offsets[shard]:
             raise SystemExit(f"{shard}: holds no frames of {clip}: run `dvc repro frames`")
-        with open(shard, "rb") as file:
-            jpegs = []
-            for offset, size in offsets:
-                file.seek(offset)
-                jpegs.append(file.read(size))
-        return StoredClip.from_jpegs(jpegs)
+        with open(shard, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            jpegs = [content[offset : offset + size] for offset, size in self._offsets[shard][clip]]
+        return StoredClip(jpegs[::2], jpegs[1::2])
 
     @staticmethod
-    def _index(shard: Path) -> JpegOffsets:
-        """Where the JPEGs of each clip lie in a shard."""
-        offsets: JpegOffsets = {}
+    def _index(shard: Path) -> dict[str, list[tuple[int, int]]]:
+        """{clip: [(offset, size) of each of its JPEGs in the shard]}."""
+        offsets: dict[str, list[tuple[int, int]]] = {}
         try:
             with tarfile.open(shard, "r:") as tar:
                 for member in tar:

@@ -13,18 +13,18 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
-from typing import Any, NoReturn
+from typing import Any
 
 import cv2
 
 TIME_LIMIT = 300  # seconds to decode one clip, and for a worker to start
 MEMORY_LIMIT = 8 * 2**30  # bytes of address space of a worker, where the system can limit it; decoding takes 1 or 2 GB
-NOT_STARTED = "a process for decoding could not be started: is there memory left?"
 
 
 class ProcessPool(contextlib.AbstractContextManager["ProcessPool"]):
@@ -88,11 +88,8 @@ def parallel_map(function: Callable, items: Iterable, workers: int | None = None
     """
     jobs = list(items)
     with ProcessPool(workers or os.cpu_count() or 1, math.inf, None) as pool:
-        yield pool.map(function, jobs, _end_program, len(jobs))
-
-
-def _end_program(_: str) -> NoReturn:
-    raise SystemExit("a worker process crashed: is there memory left?")
+        message = "a worker process crashed: is there memory left?"
+        yield pool.map(function, jobs, lambda _: sys.exit(message), len(jobs))
 
 
 class _Worker:
@@ -138,7 +135,7 @@ class _Worker:
     def fail(self, reason: str) -> tuple[str, str]:
         """Replace the process. Raises SystemExit if it never became ready."""
         if self.position is None:
-            raise SystemExit(NOT_STARTED)
+            raise SystemExit("a process for decoding could not be started: is there memory left?")
         self.restart()
         return "failure", reason
 

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,8 @@ class UniqueKeyLoader(yaml.SafeLoader):
     """Refuses a key that a mapping has twice: PyYAML would drop the first one silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
-        for number, (key, _) in enumerate(node.value):
-            if key.value in keys[:number]:
-                first = node.value[keys.index(key.value)][0]
+        for first, key in itertools.combinations([key for key, _ in node.value], 2):
+            if first.value == key.value:
                 lines = f"in line {first.start_mark.line + 1} and in line {key.start_mark.line + 1}"
                 raise ValueError(f"{key.value} is a duplicate key, {lines}")
         return super().construct_mapping(node, deep)
@@ -93,25 +92,23 @@ def with_text_keys(value: Any) -> Any:
 
 def first_mistake(error: ValidationError, tree: dict[str, Any], schemas: dict[str, dict[str, Any]]) -> str:
     """The first of pydantic's errors in the file's order, in one line; missing keys come last."""
-    groups: dict[str, list[str]] = {}
-    for group, _, name in (key.rpartition(".") for key in schemas):
-        groups.setdefault(group, []).append(name)
+    groups = {key.partition(".")[0] for key in schemas if "." in key}
     mistakes: dict[str, str] = {}
     for mistake in error.errors(include_url=False, include_input=False):
         location = mistake["loc"]  # of a union: with the variant at the end
         if not location:  # settings that contradict each other, found only where each of them is valid
             return str(mistake["ctx"]["error"])
         mistakes.setdefault(".".join(map(str, location[: 2 if location[0] in groups else 1])), mistake["type"])
-    keys = [key for name in tree for key in (name, *flatten({name: tree[name]}))]
-    positions = {key: number for number, key in enumerate(keys)}
-    key = min(mistakes, key=lambda key: positions.get(key, len(keys)))
+    keys = (key for name in tree for key in (name, *flatten({name: tree[name]})))
+    key = next((key for key in keys if key in mistakes), next(iter(mistakes)))
     group, _, name = key.rpartition(".")
     if mistakes[key] == "extra_forbidden":
-        likely = difflib.get_close_matches(key, [*schemas, *filter(None, groups)], n=1)
+        likely = difflib.get_close_matches(key, [*schemas, *groups], n=1)
         if key in schemas:
             return f"{key} is not a setting: write {name} below {group}"
         return f"{format_value(key)} is not a setting" + (f": did you mean {likely[0]}?" if likely else "")
-    allowed = allowed_values(schemas[key]) if key in schemas else f"settings below it: {', '.join(groups[key])}"
+    names = ", ".join(below.removeprefix(f"{key}.") for below in schemas if below.startswith(f"{key}."))
+    allowed = f"settings below it: {names}" if key in groups else allowed_values(schemas[key])
     if mistakes[key] == "missing":
         return f"{key} is missing: it takes {allowed}"
     value = tree[group][name] if group else tree[name]
@@ -121,8 +118,8 @@ def first_mistake(error: ValidationError, tree: dict[str, Any], schemas: dict[st
 def settings_table(schemas: dict[str, dict[str, Any]], tree: dict[str, Any]) -> str:
     """The Markdown table of docs/settings.md; the defaults are the values of `tree`, what params.yaml holds."""
     values = flatten(tree)
-    rows = ["| setting | default | allowed values | what it does |", "|---|---|---|---|"]
+    table = "| setting | default | allowed values | what it does |\n|---|---|---|---|\n"
     for key, schema in schemas.items():
         default, allowed = format_value(values[key]), allowed_values(schema, "`")
-        rows.append(f"| `{key}` | `{default}` | {allowed} | {schema['description']} |")
-    return "\n".join(rows) + "\n"
+        table += f"| `{key}` | `{default}` | {allowed} | {schema['description']} |\n"
+    return table

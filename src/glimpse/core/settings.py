@@ -4,6 +4,7 @@
 the key, the value and what is allowed. The descriptions below are the texts of the table.
 """
 
+import contextlib
 import functools
 import re
 from pathlib import Path
@@ -29,11 +30,9 @@ def _check_line(text: str) -> str:
 
 
 def _check_pattern(text: str) -> str:
-    try:
+    with contextlib.suppress(re.error, OverflowError, RecursionError):
         if text in ("auto", "none") or re.compile(text).groups == 1:
             return text
-    except (re.error, OverflowError, RecursionError):
-        pass
     raise ValueError("not a regular expression with one capture group")
 
 
@@ -55,17 +54,14 @@ class ApproachSettings(SettingsModel):
 
 
 class SplitSettings(SettingsModel):
-    group_by: Pattern = Field(
-        json_schema_extra={"takes": "auto, none, or a regular expression with one capture group"},
-        description="How clips are grouped. `auto`: by subfolder or file name; `none`: every clip by itself; or by "
-        "what the capture group matches.")
-    near_duplicates: Literal["merge", "report"] = Field(
-        description="Groups that contain near-duplicate clips. `merge`: they become one group; `report`: they are only "
-        "listed, as always with official lists.")
+    group_by: Pattern = Field(description="How clips are grouped. `auto`: by subfolder or file name; `none`: every "
+        "clip by itself; or by what the capture group matches.",
+        json_schema_extra={"takes": "auto, none, or a regular expression with one capture group"})
+    near_duplicates: Literal["merge", "report"] = Field(description="Groups that contain near-duplicate clips. "
+        "`merge`: they become one group; `report`: they are only listed, as always with official lists.")
     test: Number = Field(ge=0.05, le=0.8, description="Share of the clips in the test split.")
-    val: Number = Field(ge=0.05, le=0.8,
-        description="Share of the clips in the validation split, which chooses the epoch; with folds or official "
-        "lists, share of the clips that are not in test.")
+    val: Number = Field(ge=0.05, le=0.8, description="Share of the clips in the validation split, which chooses the "
+        "epoch; with folds or official lists, share of the clips that are not in test.")
     folds: int = Field(ge=0, le=1000, description="2 or more: k-fold cross-validation by group, not `split.test`.")
     fold: int = Field(ge=0, le=999, description="Fold that is the test split, counted from 0.")
     official_lists: Line = Field(json_schema_extra={"takes": "a folder"},
@@ -85,9 +81,8 @@ class FeatureSettings(SettingsModel):
         description="Augmented views per clip besides the clean one: random crop, flip and colour.")
     hflip: Literal["auto"] | bool = Field(
         description="Horizontal flips in augmented views. `auto`: unless the name of an action contains left or right.")
-    precision: Literal["float32", "bfloat16"] = Field(
-        description="Precision of the backbone. `bfloat16` is faster where the processor supports it, but changes the "
-        "features by 12 to 20 %.")
+    precision: Literal["float32", "bfloat16"] = Field(description="Precision of the backbone. `bfloat16` is faster "
+        "where the processor supports it, but changes the features by 12 to 20 %.")
 
 
 class ModelSettings(SettingsModel):
@@ -113,19 +108,16 @@ class TrainSettings(SettingsModel):
     max_grad_norm: Number = Field(ge=1e-3, le=1e6, description="Norm down to which gradients are scaled.")
     ema_decay: Number = Field(ge=0, le=0.9999,
         description="Decay of the moving average of the weights, which is the model; 0: no average.")
-    refit: bool = Field(
-        description="Train again from the start on train and val clips for as many epochs as were best; `false`: use "
-        "the model of the best epoch.")
-    class_balance: Literal["weights", "sampler", "none"] = Field(
-        description="Correction for unequal numbers of clips per action: weights in the loss, a weighted sampler, or "
-        "none.")
+    refit: bool = Field(description="Train again from the start on train and val clips for as many epochs as were "
+        "best; `false`: use the model of the best epoch.")
+    class_balance: Literal["weights", "sampler", "none"] = Field(description="Correction for unequal numbers of clips "
+        "per action: weights in the loss, a weighted sampler, or none.")
 
 
 class EvaluateSettings(SettingsModel):
     subsets: int = Field(ge=1, le=100, description="Random subsets in the protocol of the original study.")
-    max_error: Number = Field(ge=0.001, le=0.9,
-        description='Largest share of wrong answers; sets the confidence threshold below which a clip is "unknown" in '
-        "the evaluation.")
+    max_error: Number = Field(ge=0.001, le=0.9, description="Largest share of wrong answers; sets the confidence "
+        'threshold below which a clip is "unknown" in the evaluation.')
 
 
 class DemoSettings(SettingsModel):
@@ -144,13 +136,11 @@ class Settings(SettingsModel):
     frame_size: int = Field(ge=32, le=1024, description="Short side of the stored frames, in pixels.")
     min_decoded: Number = Field(ge=0, le=1,
         description="Smallest share of a clip's frames that must be decoded; a clip with less cannot be used.")
-    on_bad_clip: Literal["skip", "fail"] = Field(
-        description="What to do about a clip that cannot be used. `skip`: list it in `data/rejected.csv`; `fail`: end "
-        "the stage.")
+    on_bad_clip: Literal["skip", "fail"] = Field(description="What to do about a clip that cannot be used. `skip`: "
+        "list it in `data/rejected.csv`; `fail`: end the stage.")
     frames: int = Field(ge=1, le=200, description="Frames sampled per clip from its stored frames.")
-    sampling: Literal["segments", "random"] = Field(
-        description="`segments`: one frame from each of `frames` equal segments, the middle one outside training; "
-        "`random`: any frames.")
+    sampling: Literal["segments", "random"] = Field(description="`segments`: one frame from each of `frames` equal "
+        "segments, the middle one outside training; `random`: any frames.")
     resample_each_epoch: bool = Field(
         description="Sample frames and an augmented view anew in every epoch; `false`: once per clip.")
     first5: ApproachSettings
@@ -172,7 +162,7 @@ class Settings(SettingsModel):
     def _check_combinations(self) -> Self:
         """Settings that are valid one by one and not together."""
         split, model = self.split, self.model
-        at_most_frames = f"no more than frames ({self.frames})"
+        numbers = {f"{approach}.num_frames": self.num_frames(approach) for approach in APPROACHES}
         rules: list[tuple[bool, str, object, str]] = [
             (self.frames > self.candidates, "frames", self.frames, f"no more than candidates ({self.candidates})"),
             (not model.shared_backbone and model.finetune_blocks == 0, "model.shared_backbone", False,
@@ -184,10 +174,8 @@ class Settings(SettingsModel):
             (1 < split.folds <= split.fold, "split.fold", split.fold,
              f"0 to {split.folds - 1}, for split.folds is {split.folds}"),
             (split.fold > 0 and split.folds == 0, "split.fold", split.fold, "0 unless split.folds is 2 or more"),
+            *((num > self.frames, key, num, f"no more than frames ({self.frames})") for key, num in numbers.items()),
         ]  # fmt: skip
-        for name in APPROACHES:
-            number = self.num_frames(name)
-            rules.append((number > self.frames, f"{name}.num_frames", number, at_most_frames))
         for broken, key, value, allowed in rules:
             if broken:
                 raise ValueError(f"{key} is {format_value(value)}, but it must be {allowed}")
@@ -216,10 +204,8 @@ def flatten_settings(settings: Settings) -> dict[str, str]:
 @functools.cache
 def setting_schemas() -> dict[str, dict[str, Any]]:
     """The JSON schema of every setting by its full name, in the order of params.yaml."""
-    schemas = Settings.model_json_schema()["properties"]
-    for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            del schemas[name]
-            group = field.annotation.model_json_schema()["properties"]
-            schemas |= {f"{name}.{key}": schema for key, schema in group.items()}
+    tree, schemas = Settings.model_json_schema(), dict[str, dict[str, Any]]()
+    for name, schema in tree["properties"].items():
+        group = tree["$defs"][schema["$ref"].rpartition("/")[2]]["properties"] if "$ref" in schema else {"": schema}
+        schemas |= {f"{name}.{key}".removesuffix("."): below for key, below in group.items()}
     return schemas

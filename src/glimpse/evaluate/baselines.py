@@ -40,9 +40,9 @@ def correct_by_baseline(
         return recognizer.predict_split(split, features, store, positions)[:, -1].argmax(1) == split.labels
 
     return {
-        "middle_frame": correct(middle).astype(float),
+        "middle_frame": correct(middle),
         "shuffled_frames": np.mean([correct(order) for order in orders], axis=0),
-        "evenly_spaced_frames": correct(positions[:, evenly_spaced(positions.shape[1], num_frames)]).astype(float),
+        "evenly_spaced_frames": correct(positions[:, evenly_spaced(positions.shape[1], num_frames)]),
     }
 
 
@@ -61,11 +61,8 @@ def baselines_table(
         "shuffled_frames": f"all10 given its frames in random order, mean of {SHUFFLES} orders",
         "evenly_spaced_frames": f"all10 given {num_frames} frames evenly spaced over the clip",
     }
-    chance = {"baseline": "chance", "description": f"uniform guess among {len(class_names)} actions"}
-    rows: list[dict] = [chance | {"accuracy": 1 / len(class_names)}]
+    rows = [("chance", f"uniform guess among {len(class_names)} actions", 1 / len(class_names), np.nan, np.nan)]
     for baseline, values in {"majority": split.labels == majority, **correct}.items():
         score = accuracy_score(values, split.groups)
-        row = {"baseline": baseline, "description": descriptions[baseline], "accuracy": score.value}
-        rows.append(row | {"low": score.low, "high": score.high})
-    table = pd.DataFrame(rows, columns=["baseline", "description", "accuracy", "low", "high"])
-    return table.assign(n=len(split.clips))
+        rows.append((baseline, descriptions[baseline], score.value, score.low, score.high))
+    return pd.DataFrame(rows, columns=["baseline", "description", "accuracy", "low", "high"]).assign(n=len(split.clips))

@@ -1,9 +1,9 @@
 """Checks for signs that a score means less than it seems: few clips, leakage, collapse, overfitting, metadata leakage.
 
-Each returns rows {check, approach, value, message} of metrics/tables/warnings.csv, none if nothing is wrong.
+Each yields rows of metrics/tables/warnings.csv, none if nothing is wrong.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import pandas as pd
 from glimpse.core.splits import Split
 from glimpse.evaluate.intervals import FEW_GROUPS, Score, accuracy_score
 
-Row = dict[str, str | float]
+Row = tuple[str, str, float, str]  # check, approach ("" for the data), what was compared with the limit, message
 
 FEW_CLIPS = 30  # below, an interval around 0.8 spans 30 points and more
 MAX_IMBALANCE = 3  # ratio of class sizes above which accuracy and recall can differ much
@@ -25,86 +25,74 @@ METADATA_MARGIN = 0.1  # above the majority baseline; more than chance gives whe
 CLIP_PROPERTIES = ("seconds", "frames", "width", "height", "fps")
 
 
-def warning_row(check: str, approach: str, value: float, message: str) -> Row:
-    """A row of warnings.csv; `value` is what was compared with the limit."""
-    return {"check": check, "approach": approach, "value": round(float(value), 4), "message": message}
-
-
-def check_sample_size(groups: Collection[str]) -> list[Row]:
+def check_sample_size(groups: Collection[str]) -> Iterator[Row]:
     """Too few test clips or groups, from the group of each clip (clips,)."""
-    clips, num_groups, rows = len(groups), len(set(groups)), []
+    clips, num_groups = len(groups), len(set(groups))
     if clips < FEW_CLIPS:
-        message = f"only {clips} test clips: compare intervals rather than scores"
-        rows.append(warning_row("few clips", "", clips, message))
+        yield "few clips", "", clips, f"only {clips} test clips: compare intervals rather than scores"
     if num_groups < FEW_GROUPS:
         message = f"the test split has only {num_groups} group{'s' if num_groups > 1 else ''}: "
         message += "the score may differ for other people or sources"
-        rows.append(warning_row("few groups", "", num_groups, message))
-    return rows
+        yield "few groups", "", num_groups, message
 
 
-def check_leakage(leaked: Collection[str], test_clips: int) -> list[Row]:
+def check_leakage(leaked: Collection[str], test_clips: int) -> Iterator[Row]:
     """Test clips that are near duplicates of, or related by name to, clips of train or val."""
-    if not leaked:
-        return []
-    message = f"{len(leaked)} of {test_clips} test clips are near duplicates of, or related by name to, clips "
-    message += "of train or val (data/leaks.csv): the scores are too high"
-    return [warning_row("leakage", "", len(leaked) / test_clips, message)]
+    if leaked:
+        message = f"{len(leaked)} of {test_clips} test clips are near duplicates of, or related by name to, clips "
+        message += "of train or val (data/leaks.csv): the scores are too high"
+        yield "leakage", "", len(leaked) / test_clips, message
 
 
-def check_imbalance(train_labels: np.ndarray, class_names: list[str]) -> list[Row]:
+def check_imbalance(train_labels: np.ndarray, class_names: list[str]) -> Iterator[Row]:
     """Very unequal class sizes in train, from class indices (clips,)."""
     counts = np.bincount(train_labels, minlength=len(class_names))
-    if counts.max() <= MAX_IMBALANCE * counts.min():
-        return []
-    largest, smallest = class_names[counts.argmax()], class_names[counts.argmin()]
-    message = f"train has {counts.max()} clips of {largest} and {counts.min()} of {smallest}: prefer recall to accuracy"
-    return [warning_row("imbalance", "", counts.max() / max(1, counts.min()), message)]
+    if counts.max() > MAX_IMBALANCE * counts.min():
+        message = f"train has {counts.max()} clips of {class_names[counts.argmax()]} and {counts.min()} of "
+        message += f"{class_names[counts.argmin()]}: prefer recall to accuracy"
+        yield "imbalance", "", counts.max() / max(1, counts.min()), message
 
 
-def check_collapse(approach: str, predicted: np.ndarray, labels: np.ndarray, class_names: list[str]) -> list[Row]:
+def check_collapse(approach: str, predicted: np.ndarray, labels: np.ndarray, class_names: list[str]) -> Iterator[Row]:
     """Nearly all test clips predicted as one action, or an action never predicted, from class indices (clips,)."""
     predicted_counts, label_counts = (np.bincount(each, minlength=len(class_names)) for each in (predicted, labels))
-    top, clips, rows = predicted_counts.argmax(), len(predicted), []
+    top, clips = predicted_counts.argmax(), len(predicted)
     if predicted_counts[top] >= COLLAPSE_SHARE * clips and label_counts[top] < MAJORITY_SHARE * clips:
         message = f"{approach} predicts {class_names[top]} for {predicted_counts[top]} of {clips} clips: "
         message += "it barely separates the actions"
-        rows.append(warning_row("collapse", approach, predicted_counts[top] / clips, message))
+        yield "collapse", approach, predicted_counts[top] / clips, message
     missing = np.flatnonzero((predicted_counts == 0) & (label_counts >= MIN_CLIPS))
     if len(missing):
         names = ", ".join(class_names[label] for label in missing[:3])
         names += f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        rows.append(warning_row("never predicted", approach, len(missing), f"{approach} never predicts {names}"))
-    return rows
+        yield "never predicted", approach, len(missing), f"{approach} never predicts {names}"
 
 
-def check_overfitting(approach: str, train: Score, val: Score, test: Score) -> list[Row]:
+def check_overfitting(approach: str, train: Score, val: Score, test: Score) -> Iterator[Row]:
     """Train accuracy far above val, or val far above test, from the accuracy on each split."""
-    rows = []
     if train.value - val.value > MAX_TRAIN_GAP:
         message = f"{approach} has accuracy {train.value:.0%} on train and {val.value:.0%} on val: it overfits; "
         message += "clips of more people or sources would help"
-        rows.append(warning_row("train far above val", approach, train.value - val.value, message))
+        yield "train far above val", approach, train.value - val.value, message
     gap = val.value - test.value
     half_width = np.hypot(val.value - val.low, test.high - test.value)  # of its interval: Newcombe (1998), method 10
     if gap > max(MAX_VAL_GAP, half_width):
         message = f"{approach} has accuracy {val.value:.0%} on val and {test.value:.0%} on test, which chance does not "
         message += "explain: the epoch was selected on val, or its clips resemble those in train"
-        rows.append(warning_row("val far above test", approach, gap, message))
-    return rows
+        yield "val far above test", approach, gap, message
 
 
 def check_metadata_leakage(
     properties: Mapping[str, np.ndarray], train: Split, test: Split, class_names: list[str]
-) -> list[Row]:
+) -> Iterator[Row]:
     """A clip's length, size or frame rate that alone predicts its action.
 
     properties: {name: float (all clips,)}, NaN where unknown.
     """
     majority = np.bincount(train.labels, minlength=len(class_names)).argmax()
-    limit, rows = np.mean(test.labels == majority) + METADATA_MARGIN, []
+    limit = np.mean(test.labels == majority) + METADATA_MARGIN
     for name, values in properties.items():
-        if np.isnan(values[train.rows]).any() or np.isnan(values[test.rows]).any():
+        if np.isnan(values[[*train.rows, *test.rows]]).any():
             continue
         votes = knn_votes(values, train, test, len(class_names))
         best = np.isclose(votes, votes.max(1, keepdims=True))  # several where the vote is a tie
@@ -112,8 +100,7 @@ def check_metadata_leakage(
         if score.low > limit:
             message = f"{name} alone predicts the action of {score.value:.0%} of the test clips ({score.low:.0%} to "
             message += f"{score.high:.0%}): a model may rely on how the clips were made"
-            rows.append(warning_row("metadata leakage", "", score.value, message))
-    return rows
+            yield "metadata leakage", "", score.value, message
 
 
 def knn_votes(values: np.ndarray, train: Split, test: Split, num_classes: int) -> np.ndarray:
@@ -122,19 +109,19 @@ def knn_votes(values: np.ndarray, train: Split, test: Split, num_classes: int) -
     values: of all clips. The NEIGHBOURS train clips of other groups vote, and all that are equally near.
     """
     votes, groups = np.zeros((len(test.clips), num_classes)), np.array(train.groups)
-    for index, (value, group) in enumerate(zip(values[test.rows], test.groups, strict=True)):
+    for vote, value, group in zip(votes, values[test.rows], test.groups, strict=True):
         others = groups != group
         distance, labels = np.abs(values[train.rows][others] - value), train.labels[others]
         if len(labels):
             near = distance <= np.sort(distance)[:NEIGHBOURS][-1]
-            votes[index] = np.bincount(labels[near], minlength=num_classes) / near.sum()
+            vote[:] = np.bincount(labels[near], minlength=num_classes) / near.sum()
     return votes
 
 
 def run_checks(
-    probs: dict[str, dict[str, np.ndarray]],
-    val_correct: dict[str, list[bool]],
-    splits: dict[str, Split],
+    probs: Mapping[str, Mapping[str, np.ndarray]],
+    val_correct: Mapping[str, list[bool]],
+    splits: Mapping[str, Split],
     properties: Mapping[str, np.ndarray],
     leaked: Collection[str],
     class_names: list[str],
@@ -145,14 +132,14 @@ def run_checks(
     best epoch, before the model was refitted on val, too}. leaked: names of test clips.
     """
     train, test = splits["train"], splits["test"]
-    rows = check_leakage(leaked, len(test.clips)) + check_sample_size(test.groups)
+    rows = [*check_leakage(leaked, len(test.clips)), *check_sample_size(test.groups)]
     rows += check_imbalance(train.labels, class_names)
     for approach, by_split in probs.items():
         predicted = {name: values[:, -1].argmax(1) for name, values in by_split.items()}
         correct = {name: predicted[name] == split.labels for name, split in splits.items()}
         correct["val"] = np.array(val_correct[approach])
-        accuracy = {name: accuracy_score(correct[name], split.groups) for name, split in splits.items()}
         rows += check_collapse(approach, predicted["test"], test.labels, class_names)
+        accuracy = {name: accuracy_score(correct[name], split.groups) for name, split in splits.items()}
         rows += check_overfitting(approach, **accuracy)
     rows += check_metadata_leakage(properties, train, test, class_names)
-    return pd.DataFrame(rows, columns=["check", "approach", "value", "message"])
+    return pd.DataFrame(rows, columns=["check", "approach", "value", "message"]).astype({"value": float}).round(4)

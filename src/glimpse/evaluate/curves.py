@@ -8,7 +8,7 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from glimpse.core.splits import Split
-from glimpse.evaluate.intervals import accuracy_score
+from glimpse.evaluate.intervals import accuracy_score, score_columns
 
 BINS = 10  # confidence bins of equal width
 COVERAGE_STEPS = 20  # points of the accuracy-coverage curve
@@ -26,18 +26,13 @@ def accuracy_by_frames(probs: dict[str, np.ndarray], split: Split, ratios: np.nd
     """Accuracy with interval of each approach after 1, 2, … frames, and the mean observation ratio.
 
     probs: {approach: (clips, frames, classes)}; an approach that reads fewer frames keeps its last prediction. ratios:
-    observation ratios (clips, frames) of the approach that reads most. Columns: frames, observation_ratio, first5,
-    all10, first5_low, first5_high, ….
+    observation ratios (clips, frames) of the one that reads most. Columns: frames, observation_ratio, score_columns.
     """
     rows = []
     for frame in range(ratios.shape[1]):
         predicted = {name: values[:, min(frame, values.shape[1] - 1)].argmax(1) for name, values in probs.items()}
         scores = {name: accuracy_score(labels == split.labels, split.groups) for name, labels in predicted.items()}
-        row: dict[str, float] = {"frames": frame + 1, "observation_ratio": float(ratios[:, frame].mean())}
-        row |= {name: score.value for name, score in scores.items()}
-        for name, score in scores.items():
-            row |= {f"{name}_low": score.low, f"{name}_high": score.high}
-        rows.append(row)
+        rows.append({"frames": frame + 1, "observation_ratio": ratios[:, frame].mean()} | score_columns(scores))
     return pd.DataFrame(rows)
 
 
@@ -50,9 +45,7 @@ def accuracy_by_frames_per_action(
         mask = split.labels == label
         selected = {approach: values[mask] for approach, values in probs.items()}
         table = accuracy_by_frames(selected, split.select(mask), ratios[mask])
-        table.insert(0, "action", action)
-        table.insert(1, "clips", int(mask.sum()))
-        tables.append(table)
+        tables.append(pd.DataFrame({"action": action, "clips": mask.sum()} | dict(table)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -69,12 +62,10 @@ def reliability_bins(probs: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     """Reliability diagram: low, high, clips, mean confidence and accuracy of each confidence bin that has clips."""
     clips = _confidence_and_correct(probs, labels)
     bins = np.minimum((clips["confidence"] * BINS).astype(int), BINS - 1)
-    table = clips.groupby(bins.rename("bin")).agg(
-        clips=("correct", "size"), confidence=("confidence", "mean"), accuracy=("correct", "mean")
-    )
-    table.insert(0, "low", table.index / BINS)
-    table.insert(1, "high", (table.index + 1) / BINS)
-    return table.reset_index(drop=True)
+    table = clips.groupby(bins.to_numpy()).agg(["size", "mean"])
+    columns = {"low": table.index / BINS, "high": (table.index + 1) / BINS, "clips": table["correct", "size"]}
+    columns |= {"confidence": table["confidence", "mean"], "accuracy": table["correct", "mean"]}
+    return pd.DataFrame(columns).reset_index(drop=True)
 
 
 def accuracy_coverage(probs: np.ndarray, labels: np.ndarray) -> pd.DataFrame:

@@ -6,6 +6,7 @@ differences: a bootstrap over groups (Cameron et al. 2008). tests/test_intervals
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,17 +35,11 @@ class Score:
     @property
     def note(self) -> str:
         """A caveat about the interval; empty if there is none."""
-        if self.groups < FEW_GROUPS:
-            return f"only {self.groups} group{'s'[: self.groups - 1]}: the interval may be too narrow"
-        return ""
+        caveat = f"only {self.groups} group{'s'[: self.groups - 1]}: the interval may be too narrow"
+        return caveat if self.groups < FEW_GROUPS else ""
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-    def row(self) -> dict[str, object]:
-        """Columns of a table: value, low, high, n, groups, note."""
-        columns = {name: getattr(self, name) for name in ("value", "low", "high", "n", "groups")}
-        return columns | {"note": self.note}
 
 
 @dataclass(frozen=True)
@@ -70,25 +65,27 @@ class PairedDifference(Score):
             return f"{second} is better than {first} by {points} points ({low} to {high})"
         if self.significant:
             return f"{first} is better than {second} by {-points} points ({-high} to {-low})"
+        text = f"no significant difference between {first} and {second}"
         if 2 / 2**self.groups > 1 - LEVEL:  # not significant even if all groups agree
-            min_groups = math.ceil(math.log2(2 / (1 - LEVEL)))
-            groups = f"{self.groups} group{'s'[: self.groups - 1]}"
-            return (
-                f"no significant difference between {first} and {second} can be shown with {groups} ({points:+d} "
-                f"points): at least {min_groups} are needed"
-            )
+            text += f" can be shown with {self.groups} group{'s'[: self.groups - 1]} ({points:+d} points)"
+            return f"{text}: at least {math.ceil(math.log2(2 / (1 - LEVEL)))} are needed"
         advice = f"about {self.clips_needed} clips are needed to detect {100 * MIN_DIFFERENCE:.0f} points"
         if self.clips_needed <= self.n:
             advice = f"a difference of {100 * MIN_DIFFERENCE:.0f} points would probably have been detected"
-        return (
-            f"no significant difference between {first} and {second} on {self.n} clips ({points:+d} points, "
-            f"{low:+d} to {high:+d}); {advice}"
-        )
+        return f"{text} on {self.n} clips ({points:+d} points, {low:+d} to {high:+d}); {advice}"
+
+
+def score_columns(scores: Mapping[str, Score]) -> dict[str, float]:
+    """Columns of a table, from scores by approach: first5, all10, first5_low, first5_high, all10_low, all10_high."""
+    columns = {name: score.value for name, score in scores.items()}
+    for name, score in scores.items():
+        columns |= {f"{name}_low": score.low, f"{name}_high": score.high}
+    return columns
 
 
 def accuracy_score(correct: np.ndarray, groups: ArrayLike) -> Score:
     """Accuracy and its interval, from correctness (bool, or 0 to 1) and group of each clip, both (clips,)."""
-    hits, sizes = _group_totals(correct, groups)
+    hits, sizes = _group_sums(correct, groups)
     low, high = _wilson(hits.sum() / sizes.sum(), sizes.sum() / design_effect(hits, sizes), len(sizes))
     return Score(float(np.mean(correct)), low, high, len(correct), len(sizes))
 
@@ -100,14 +97,15 @@ def recall_score(correct: np.ndarray, labels: np.ndarray, groups: ArrayLike) -> 
     """
     classes, indices = np.unique(labels, return_inverse=True)
     one_hot = np.eye(len(classes))[indices]
-    (hits, sizes), counts = _group_totals(correct, groups), one_hot.sum(0)
+    counts = one_hot.sum(0)
     value = float((correct @ one_hot / counts).mean())
-    group_counts, group_hits = _group_sums(one_hot, groups), _group_sums(one_hot * correct[:, None], groups)
+    group_counts, sizes = _group_sums(one_hot, groups)
+    group_hits, _ = _group_sums(one_hot * correct[:, None], groups)
     weights = _bootstrap_weights(len(sizes))
     with np.errstate(invalid="ignore"):
         resampled = np.nanmean((weights @ group_hits) / (weights @ group_counts), axis=1)  # a class may be absent
     effective_clips = len(classes) ** 2 / (1 / counts).sum()
-    wilson = _wilson(value, effective_clips / design_effect(hits, sizes), len(sizes))
+    wilson = _wilson(value, effective_clips / design_effect(group_hits.sum(1), sizes), len(sizes))
     low, high = _percentile_limits(value, resampled, len(sizes))
     return Score(value, max(0.0, min(low, wilson[0])), min(1.0, max(high, wilson[1])), len(correct), len(sizes))
 
@@ -124,23 +122,19 @@ def paired_difference(
     if labels is not None:  # weight each clip by the inverse frequency of its class
         classes, indices, counts = np.unique(labels, return_inverse=True, return_counts=True)
         gain = gain * len(gain) / (len(classes) * counts[indices])
-    sums, sizes = _group_totals(gain, groups)
-    num_groups, num_clips = len(sizes), len(gain)
-    value = float(gain.mean())
-    padded_sums, padded_sizes = np.append(sums, [1.0, -1.0]), np.append(sizes, [1, 1])
+    sums, sizes = _group_sums(gain, groups)
+    num_groups, value, p = len(sizes), float(gain.mean()), 1.0
+    padded_sums, padded_sizes = np.append(sums, [1.0, -1.0]), np.append(sizes, [1.0, 1.0])
     weights = _bootstrap_weights(num_groups + 2)
     resampled = (weights @ padded_sums) / (weights @ padded_sizes)
     low, high = _percentile_limits(value, resampled - padded_sums.sum() / padded_sizes.sum() + value, num_groups)
-    p = 1.0
     if num_groups > 1 and sums.any():
-        test = stats.permutation_test(
-            (sums,), np.sum, permutation_type="samples", vectorized=True, n_resamples=9999, rng=np.random.default_rng(0)
-        )
-        p = float(test.pvalue)
+        rng = np.random.default_rng(0)
+        p = float(stats.permutation_test((sums,), np.sum, permutation_type="samples", vectorized=True, rng=rng).pvalue)
     quantiles = stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER)
-    clips_needed = num_clips * resampled.var() * (quantiles / MIN_DIFFERENCE) ** 2
+    clips_needed = len(gain) * resampled.var() * (quantiles / MIN_DIFFERENCE) ** 2
     rounded = int(float(f"{max(clips_needed, 1):.1e}"))  # two digits, since it is a rough estimate
-    return PairedDifference(value, max(-1.0, low), min(1.0, high), num_clips, num_groups, p, rounded)
+    return PairedDifference(value, max(-1.0, low), min(1.0, high), len(gain), num_groups, p, rounded)
 
 
 def design_effect(hits: np.ndarray, sizes: np.ndarray) -> float:
@@ -150,10 +144,9 @@ def design_effect(hits: np.ndarray, sizes: np.ndarray) -> float:
     """
     num_clips, num_groups = sizes.sum(), len(sizes)
     accuracy, size = hits.sum() / num_clips, (sizes**2).sum() / num_clips
-    prior = 1 + (size - 1) * PRIOR_ICC
+    prior, estimate = 1 + (size - 1) * PRIOR_ICC, 1.0
     if num_groups < 2:
         return size
-    estimate = 1.0
     if 0 < accuracy < 1:
         variance = num_groups / (num_groups - 1) * ((hits - accuracy * sizes) ** 2).sum() / num_clips**2
         estimate = variance / (accuracy * (1 - accuracy) / num_clips)
@@ -182,19 +175,12 @@ def _percentile_limits(value: float, resampled: np.ndarray, num_groups: int) -> 
 
 def _bootstrap_weights(num_groups: int) -> np.ndarray:
     """How often each group is drawn in each of RESAMPLES draws with replacement: (RESAMPLES, groups)."""
-    return (
-        np.random.default_rng(0).multinomial(num_groups, np.full(num_groups, 1 / num_groups), RESAMPLES).astype(float)
-    )
+    return np.random.default_rng(0).multinomial(num_groups, [1 / num_groups] * num_groups, RESAMPLES)
 
 
-def _group_totals(values: ArrayLike, groups: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of values (clips,) and number of clips of each group."""
-    return _group_sums(np.asarray(values, float)[:, None], groups)[:, 0], np.unique(groups, return_counts=True)[1]
-
-
-def _group_sums(values: np.ndarray, groups: ArrayLike) -> np.ndarray:
-    """Sums of values (clips, columns) over the clips of each group: (groups, columns)."""
-    names, indices = np.unique(groups, return_inverse=True)
-    sums = np.zeros((len(names), values.shape[1]))
+def _group_sums(values: np.ndarray, groups: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of values (clips,) or (clips, columns) over the clips of each group, and the number of its clips."""
+    _, indices, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(sizes), *values.shape[1:]))
     np.add.at(sums, indices, values)
-    return sums
+    return sums, sizes

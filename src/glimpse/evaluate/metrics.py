@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from glimpse.core.sampling import keyed_rng
 from glimpse.core.splits import Split
 from glimpse.evaluate.curves import calibration_error
-from glimpse.evaluate.intervals import PairedDifference, Score, accuracy_score, paired_difference, recall_score
+from glimpse.evaluate.intervals import PairedDifference, Score, accuracy_score, recall_score
 from glimpse.features.extractor import versions
 from glimpse.inference.confidence import frames_to_stable
 from glimpse.inference.torch_recognizer import TorchRecognizer
@@ -34,13 +34,11 @@ class Scores:
 
 def load_recognizer(path: Path | str, class_names: list[str]) -> TorchRecognizer:
     """Load a model; exits if it has other classes, and prints a line if other versions of libraries trained it."""
-    recognizer = TorchRecognizer(path)
+    recognizer, installed = TorchRecognizer(path), versions()
     if recognizer.class_names != class_names:
         raise SystemExit(f"{path}: trained on other actions ({', '.join(recognizer.class_names)}): run `dvc repro`")
-    installed = versions()
-    changed = [
-        f"{name} {version}" for name, version in recognizer.config.versions.items() if installed[name] != version
-    ]
+    trained = recognizer.config.versions.items()
+    changed = [f"{name} {version}" for name, version in trained if installed[name] != version]
     if changed:
         print(f"evaluate: {path} was made with {', '.join(changed)}: scores may differ in the last digits")
     return recognizer
@@ -49,20 +47,14 @@ def load_recognizer(path: Path | str, class_names: list[str]) -> TorchRecognizer
 def accuracy_and_recall(probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Accuracy and macro recall of probabilities (clips, classes) against class indices (clips,)."""
     inputs = torch.from_numpy(probs), torch.from_numpy(labels), probs.shape[1]
-    return {
-        "accuracy": multiclass_accuracy(*inputs, average="micro").item(),
-        "recall": multiclass_recall(*inputs, average="macro").item(),
-    }
+    accuracy, recall = multiclass_accuracy(*inputs, average="micro"), multiclass_recall(*inputs, average="macro")
+    return {"accuracy": accuracy.item(), "recall": recall.item()}
 
 
 def evaluate_model(recognizer: TorchRecognizer, probs: np.ndarray, test: Split, max_error: float) -> Scores:
     """Scores of one approach, from its final probabilities (clips, classes) for the test clips."""
-    groups, temperature, threshold = (
-        np.array(test.groups),
-        recognizer.config.temperature,
-        recognizer.threshold(max_error),
-    )
-    correct, answered = probs.argmax(1) == test.labels, probs.max(1) >= threshold
+    temperature, threshold = recognizer.config.temperature, recognizer.threshold(max_error)
+    groups, correct, answered = np.array(test.groups), probs.argmax(1) == test.labels, probs.max(1) >= threshold
     return Scores(
         accuracy=accuracy_score(correct, groups),
         recall=recall_score(correct, test.labels, groups),
@@ -75,14 +67,6 @@ def evaluate_model(recognizer: TorchRecognizer, probs: np.ndarray, test: Split, 
     )
 
 
-def compare(first: np.ndarray, second: np.ndarray, test: Split) -> dict[str, PairedDifference]:
-    """Paired difference in accuracy and in recall, second minus first, from correctness (clips,)."""
-    return {
-        "accuracy": paired_difference(first, second, test.groups),
-        "recall": paired_difference(first, second, test.groups, test.labels),
-    }
-
-
 def scores_table(scores: dict[str, Scores], differences: dict[str, PairedDifference]) -> pd.DataFrame:
     """scores.csv: approach, measure, value, low, high, n, groups, note. differences: by measure."""
     rows: list[dict] = []
@@ -91,36 +75,21 @@ def scores_table(scores: dict[str, Scores], differences: dict[str, PairedDiffere
         for measure, score in vars(by_measure).items():
             row = {"approach": approach, "measure": measure}
             if isinstance(score, Score):
-                rows.append(row | score.row())
+                rows.append(row | vars(score) | {"note": score.note})
             elif score is not None:
                 rows.append(row | {"value": score, "n": n, "groups": groups, "note": ""})
     for measure, difference in differences.items():
         note = f"p {difference.p:.4f}: {difference.describe('first5', 'all10')}"
-        rows.append({"approach": "all10 - first5", "measure": measure} | difference.row() | {"note": note})
+        rows.append({"approach": "all10 - first5", "measure": measure, **vars(difference), "note": note})
     return pd.DataFrame(rows, columns=["approach", "measure", "value", "low", "high", "n", "groups", "note"])
 
 
 def predictions_table(probs: np.ndarray, split: Split, class_names: list[str]) -> pd.DataFrame:
     """predictions-<approach>.csv, from probabilities (clips, frames, classes); p(action) is after the last frame."""
-    final = probs[:, -1]
-    table = pd.DataFrame({"clip": split.clips, "group": split.groups})
-    table["action"] = [class_names[label] for label in split.labels]
-    table["predicted"] = [class_names[label] for label in final.argmax(1)]
-    table["frames_to_stable"] = [frames_to_stable(clip_probs) for clip_probs in probs]
+    final, names = probs[:, -1], np.array(class_names, dtype=object)
+    table = pd.DataFrame({"clip": split.clips, "group": split.groups, "action": names[split.labels]})
+    table["predicted"], table["frames_to_stable"] = names[final.argmax(1)], [*map(frames_to_stable, probs)]
     return pd.concat([table, pd.DataFrame(final, columns=[f"p({name})" for name in class_names])], axis=1)
-
-
-def recall_table(correct: dict[str, np.ndarray], split: Split, class_names: list[str]) -> pd.DataFrame:
-    """recall.csv: number of clips and recall with interval of each action. correct: {approach: bool (clips,)}."""
-    rows = []
-    for label, action in enumerate(class_names):
-        mask = split.labels == label
-        scores = {name: accuracy_score(values[mask], np.array(split.groups)[mask]) for name, values in correct.items()}
-        row = {"action": action, "clips": int(mask.sum())} | {name: score.value for name, score in scores.items()}
-        for name, score in scores.items():
-            row |= {f"{name}_low": score.low, f"{name}_high": score.high}
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def subsets_table(
@@ -130,7 +99,7 @@ def subsets_table(
 
     probs: {approach: {split: (clips, frames, classes)}}.
     """
-    labels = np.concatenate([splits["train"].labels, splits["val"].labels])
+    labels = (splits["train"] + splits["val"]).labels
     final = {name: np.concatenate([values["train"][:, -1], values["val"][:, -1]]) for name, values in probs.items()}
     rows = []
     for subset in range(1, num_subsets + 1):

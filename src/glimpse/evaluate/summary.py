@@ -1,8 +1,7 @@
 """metrics/summary.txt, which `evaluate` also prints: the results in sentences."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -10,51 +9,44 @@ from glimpse.evaluate.intervals import PairedDifference
 from glimpse.evaluate.metrics import Scores
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Results of an evaluation on the test clips; dicts by approach where nothing else is said."""
-
-    scores: dict[str, Scores]
-    num_frames: dict[str, int]  # that the model reads
-    seen_accuracy: dict[str, float]  # mean accuracy on the subsets of train and val clips
-    differences: dict[str, PairedDifference]  # all10 - first5, by measure
-    accuracy_by_frames: pd.DataFrame
-    baselines: pd.DataFrame
-    order_effect: PairedDifference  # accuracy of all10 on its frames in time order, minus in random order
-    max_error: float
-    warnings: Sequence[str]
-
-
 def percent(value: float) -> str:
     """A share in whole percent: 72 %."""
     return f"{100 * value:.0f} %"
 
 
-def summary(results: Evaluation) -> list[str]:
-    """The lines of summary.txt."""
-    accuracy, num_frames = next(iter(results.scores.values())).accuracy, [*results.num_frames.values()]
+def summary(
+    scores: Mapping[str, Scores],
+    num_frames: Mapping[str, int],
+    differences: Mapping[str, PairedDifference],
+    order_effect: PairedDifference,
+    max_error: float,
+    tables: Mapping[str, pd.DataFrame],
+) -> list[str]:
+    """The lines of summary.txt, from scores and frames read by approach, and from the tables by name.
+
+    differences: all10 - first5, by measure. order_effect: accuracy of all10 on its frames in time order, minus in
+    random order.
+    """
+    accuracy, fewest = scores["all10"].accuracy, min(num_frames.values())
     lines = [f"{accuracy.n} test clips of {accuracy.groups} groups, none used in training; 95 % intervals in brackets"]
     lines += [accuracy.note] if accuracy.note else []
-    lines += score_lines(results)
-    if len(set(num_frames)) == 1:
-        lines.append(f"both approaches read the same {num_frames[0]} frames and are the same model")
+    for name, measures in scores.items():
+        seen = float(tables["subsets"][f"{name}_accuracy"].mean())
+        line = f"{name:>6}: accuracy {measures.accuracy}, recall {measures.recall}; accuracy on train and val clips "
+        lines.append(f"{line}{seen:.3f} ({seen - measures.accuracy.value:+.3f})")
+    if fewest == max(num_frames.values()):
+        lines.append(f"both approaches read the same {fewest} frames and are the same model")
     else:
-        lines += [f"{name}: {difference.describe(*results.scores)}" for name, difference in results.differences.items()]
-        lines.append(frames_line(results.accuracy_by_frames, num_frames[0]))
-    lines += baseline_lines(results.baselines, num_frames[0], results.order_effect)
-    lines += calibration_lines(results.scores)
-    lines += threshold_lines(results.scores, results.max_error)
-    return lines + ([f"WARNING: {message}" for message in results.warnings] or ["no warning"])
-
-
-def score_lines(results: Evaluation) -> Iterator[str]:
-    """Accuracy and recall of each approach, and its accuracy on the clips of train and val."""
-    for approach, scores in results.scores.items():
-        seen = results.seen_accuracy[approach]
-        yield (
-            f"{approach:>6}: accuracy {scores.accuracy}, recall {scores.recall}; accuracy on train and val clips "
-            f"{seen:.3f} ({seen - scores.accuracy.value:+.3f})"
+        lines += [f"{measure}: {difference.describe(*scores)}" for measure, difference in differences.items()]
+        lines.append(frames_line(tables["accuracy_by_frames"], fewest))
+    lines += baseline_lines(tables["baselines"], fewest, order_effect)
+    for name, measures in scores.items():
+        line = (
+            f"{name:>6}: expected calibration error {100 * measures.ece:.0f} points ({100 * measures.ece_before:.0f} "
         )
+        lines.append(f"{line}before temperature scaling, temperature {measures.temperature:.2f})")
+    lines += [threshold_line(name, measures, max_error) for name, measures in scores.items()]
+    return lines + ([f"WARNING: {message}" for message in tables["warnings"]["message"]] or ["no warning"])
 
 
 def frames_line(table: pd.DataFrame, num_frames: int) -> str:
@@ -68,20 +60,16 @@ def frames_line(table: pd.DataFrame, num_frames: int) -> str:
 
 def baseline_lines(table: pd.DataFrame, num_frames: int, order_effect: PairedDifference) -> Iterator[str]:
     """Accuracy of the baselines, and whether the order of frames matters to all10."""
-    rows = {row["baseline"]: row for row in table.to_dict("records")}
-    yield (
-        f"baselines: chance {rows['chance']['accuracy']:.3f}, most frequent action {rows['majority']['accuracy']:.3f}"
-    )
+    rows = table.set_index("baseline")
+    chance, majority = rows["accuracy"][["chance", "majority"]]
+    yield f"baselines: chance {chance:.3f}, most frequent action {majority:.3f}"
     inputs = {
         "middle_frame": "the middle frame alone",
         "shuffled_frames": "its frames in random order",
         "evenly_spaced_frames": f"{num_frames} frames evenly spaced over the clip",
     }
-    scores = (
-        f"{text} {rows[name]['accuracy']:.3f} ({rows[name]['low']:.3f} to {rows[name]['high']:.3f})"
-        for name, text in inputs.items()
-    )
-    yield f"all10 given {', '.join(scores)}"
+    text = "{} {accuracy:.3f} ({low:.3f} to {high:.3f})"
+    yield "all10 given " + ", ".join(text.format(words, **rows.loc[name]) for name, words in inputs.items())
     points = f"{100 * order_effect.value:+.0f} points"
     if order_effect.significant and order_effect.value > 0:
         yield f"the order of the frames matters to all10: {points} compared to random order"
@@ -89,25 +77,13 @@ def baseline_lines(table: pd.DataFrame, num_frames: int, order_effect: PairedDif
         yield f"no significant effect of the order of the frames on all10 ({points})"
 
 
-def calibration_lines(scores: dict[str, Scores]) -> Iterator[str]:
-    """Expected calibration error of each approach before and after temperature scaling, in points."""
-    for approach, by_measure in scores.items():
-        yield (
-            f"{approach:>6}: expected calibration error {100 * by_measure.ece:.0f} points "
-            f"({100 * by_measure.ece_before:.0f} before temperature scaling, temperature {by_measure.temperature:.2f})"
-        )
-
-
-def threshold_lines(scores: dict[str, Scores], max_error: float) -> Iterator[str]:
-    """The confidence threshold of each approach, its coverage and the accuracy of the answered clips."""
-    for approach, by_measure in scores.items():
-        text = f"{approach:>6}: for at most {percent(max_error)} errors"
-        if math.isinf(by_measure.threshold):
-            yield f'{text}, every clip is "unknown": no confidence threshold is sufficient on val'
-            continue
-        text += f', a clip is "unknown" below confidence {by_measure.threshold:.3f}'
-        if by_measure.selective_accuracy is None:
-            yield f"{text}, which is every test clip"
-        else:
-            accuracy = percent(by_measure.selective_accuracy.value)
-            yield f"{text}: coverage {percent(by_measure.coverage)}, accuracy of the answered clips {accuracy}"
+def threshold_line(name: str, scores: Scores, max_error: float) -> str:
+    """The confidence threshold of an approach, its coverage and the accuracy of the answered clips."""
+    line = f"{name:>6}: for at most {percent(max_error)} errors"
+    if math.isinf(scores.threshold):
+        return f'{line}, every clip is "unknown": no confidence threshold is sufficient on val'
+    line += f', a clip is "unknown" below confidence {scores.threshold:.3f}'
+    if scores.selective_accuracy is None:
+        return f"{line}, which is every test clip"
+    accuracy = percent(scores.selective_accuracy.value)
+    return f"{line}: coverage {percent(scores.coverage)}, accuracy of the answered clips {accuracy}"

@@ -1,6 +1,7 @@
 """Decodes all clips of a data set in parallel, each once: results are cached in `.cache/frames/`."""
 
 import re
+import tarfile
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from glimpse.core import frame_store, image, sampling
 from glimpse.core.files import atomic_folder, cache_key, source_hash
 from glimpse.core.parallel import ProcessPool
 from glimpse.frames import decoder
-from glimpse.frames.dataset import ClipFile, has_clip_name
+from glimpse.frames.find_clips import ClipFile, has_clip_name
 
 CACHE = Path(".cache/frames")
 SAMPLE = 8  # clips decoded first, to estimate how long the others will take
@@ -46,15 +47,12 @@ def decode(path: str, candidates: int, size: int) -> DecodeResult:
     entry = CACHE / key[:2] / f"{key}.tar"
     if cached := frame_store.read_entry(entry):
         return DecodeResult(entry, cached[0])
-    properties: dict = {}
-    jpegs: list[bytes] = []
     try:
         clip = decoder.read_clip(path, candidates, size)
-    except decoder.UnreadableClip as error:
-        properties["reason"] = str(error)
-    else:
         properties = {name: getattr(clip, name) for name in ("frames", "declared_frames", "fps", "width", "height")}
         jpegs = decoder.store_clip(clip).all_jpegs
+    except decoder.UnreadableClip as error:
+        properties, jpegs = {"reason": str(error)}, []
     frame_store.write_entry(entry, properties, jpegs)
     return DecodeResult(entry, properties)
 
@@ -76,21 +74,18 @@ def decode_all(paths: list[str], candidates: int, size: int, workers: int, timeo
     """
     first = sampling.evenly_spaced(len(paths), min(SAMPLE + workers, len(paths))).tolist() if paths else []
     rest = sorted(set(range(len(paths))) - set(first))
-    results: dict[int, DecodeResult] = {}
     with ProcessPool(workers, timeout) as pool:
         decode_clip = partial(decode, candidates=candidates, size=size)
-        stream = pool.map(decode_clip, (paths[index] for index in first + rest), _rejected, AHEAD)
-        for number, index in enumerate(first, 1):
-            results[index] = next(stream)
-            if number == min(workers, len(first)):
-                started = time.perf_counter()  # by now every process has started
+        stream = pool.map(decode_clip, [paths[index] for index in first + rest], _rejected, AHEAD)
+        results: dict[int, DecodeResult] = dict(zip(first[:workers], stream))
+        started = time.perf_counter()  # by now every process has started
+        results |= zip(first[workers:], stream)
         if rest:
             seconds = (time.perf_counter() - started) / SAMPLE * len(rest)
             size_of_first = sum(result.entry.stat().st_size for result in results.values() if result.entry)
             megabytes = 2 * size_of_first / len(first) * len(paths) / 1e6  # in the cache and in data/frames/
             print(f"frames: needs about {seconds / 60:.1f} min and {megabytes:.0f} MB of disk space", flush=True)
-        for index in tqdm(rest, desc="frames", unit="clip", disable=None):
-            results[index] = next(stream)
+        results |= zip(tqdm(rest, desc="frames", unit="clip", disable=None), stream)
     return [results[index] for index in range(len(paths))]
 
 
@@ -149,7 +144,7 @@ def write_shards(folder: Path | str, clips: Iterable[str], entries: Iterable[Pat
         shards.setdefault(frame_store.shard_name(clip), []).append((clip, entry))
     with atomic_folder(folder) as new_folder:
         for shard, members in shards.items():
-            with open(new_folder / shard, "wb") as file, frame_store.new_tar(file) as tar:
+            with tarfile.open(new_folder / shard, "w") as tar:
                 for clip, entry in members:
                     cached = frame_store.read_entry(entry)
                     if cached is None:

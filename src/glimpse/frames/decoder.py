@@ -9,7 +9,6 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from glimpse.core.frame_store import StoredClip
 from glimpse.core.image import frame_difference, resize_short_side, to_jpeg
 from glimpse.core.sampling import evenly_spaced
+from glimpse.frames.find_clips import NOT_UTF8, is_utf8
 
 MIN_SIDE = 24  # pixels; no action can be seen in a smaller frame
 MAX_PIXELS = 8192 * 8192  # per frame: twice those of 8K; a larger size is a damaged header, and would need much memory
@@ -29,16 +29,11 @@ TEXT_BYTES = bytes([*b"\t\n\r\f", *range(32, 256)])  # bytes of text in most enc
 SIGNATURES = {b"AVI ": 8, b"ftyp": 4, b"moov": 4, b"mdat": 4, b"\x1aE\xdf\xa3": 0, b"FLV": 0, b"OggS": 0, b"0&\xb2u": 0}
 
 
+DecodedFrame = tuple[np.ndarray, np.ndarray, tuple[int, int]]  # frame and RGB difference, resized; height, width before
+
+
 class UnreadableClip(Exception):
     """A clip that cannot be used; the message is the reason."""
-
-
-class DecodedFrame(NamedTuple):
-    """One frame at its resized size, its RGB difference, and its shape before resizing."""
-
-    frame: np.ndarray
-    diff: np.ndarray
-    shape: tuple[int, ...]  # (height, width)
 
 
 @dataclass
@@ -75,7 +70,9 @@ def store_clip(clip: DecodedClip) -> StoredClip:
 
 
 def sniff_file(path: Path | str) -> None:
-    """Raise UnreadableClip if the kind of file or its first bytes show that it is no clip; nothing is decoded."""
+    """Raise UnreadableClip if name, kind or first bytes of a file show that it is no clip; nothing is decoded."""
+    if not is_utf8(str(path)):
+        raise UnreadableClip(NOT_UTF8)
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading from a pipe would never end
             raise UnreadableClip("not a file, but a folder, pipe or device")
@@ -95,10 +92,9 @@ def sniff_file(path: Path | str) -> None:
 def _read(path: Path | str, candidates: int, size: int) -> DecodedClip:
     reader = open_capture(path)
     declared, fps = int(reader.get(cv2.CAP_PROP_FRAME_COUNT)), reader.get(cv2.CAP_PROP_FPS)
-    fps = fps if 0 < fps < 1000 else 0.0
+    declared, fps = declared if 0 < declared < MAX_DECLARED else 0, fps if 0 < fps < 1000 else 0.0
     interval = max(1, round(DIFF_INTERVAL_S * fps)) if fps else DIFF_INTERVAL_FRAMES
-    plausible = 0 < declared < MAX_DECLARED
-    positions = evenly_spaced(declared, candidates) if plausible else np.array([0])
+    positions = evenly_spaced(declared or 1, candidates)
     decoded, count = _decode_positions(reader, positions, interval, size)
     if count == 0:
         codec = _codec_name((int(reader.get(cv2.CAP_PROP_FOURCC)) % 2**32).to_bytes(4, "little"))
@@ -110,16 +106,15 @@ def _read(path: Path | str, candidates: int, size: int) -> DecodedClip:
         decoded, second_count = _decode_positions(open_capture(path), positions, interval, size)
         if second_count != count:
             raise UnreadableClip(f"decodes differently each time: {count} frames, then {second_count}")
-    selected = [decoded[position] for position in positions]
-    height, width = selected[0].shape
+    frames, diffs, shapes = map(list, zip(*(decoded[position] for position in positions)))
+    height, width = shapes[0]
     if min(width, height) < MIN_SIDE:
         raise UnreadableClip(f"too small: {width}x{height} pixels, at least {MIN_SIDE} are needed")
     if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
         raise UnreadableClip(f"too narrow: {width}x{height} pixels")
-    frames, diffs = [item.frame for item in selected], [item.diff for item in selected]
     if all(np.array_equal(frames[0], other) for other in frames[1:]):
         raise UnreadableClip("all frames are identical")
-    declared = declared if fps and plausible else 0  # without a frame rate the reader has no basis for a count
+    declared = declared if fps else 0  # without a frame rate the reader has no basis for a count
     return DecodedClip(frames, diffs, count, declared, round(fps, 3), width, height)
 
 
@@ -148,10 +143,7 @@ def _codec_name(fourcc: bytes) -> str:
 def _decode_positions(
     reader: cv2.VideoCapture, positions: np.ndarray, interval: int, size: int
 ) -> tuple[dict[int, DecodedFrame], int]:
-    """Decode to the end: {position: frame} for `positions`, and the number of frames.
-
-    interval: frames from a position back to the one that its difference refers to.
-    """
+    """Decode to the end: {position: frame} and the number of frames; differences go `interval` frames back."""
     requested = set(positions.tolist())
     references = {max(0, position - interval) for position in requested}
     decoded: dict[int, DecodedFrame] = {}
@@ -166,8 +158,7 @@ def _decode_positions(
                 earlier[count] = frame
             if count in requested:
                 diff = frame_difference(frame, earlier.get(max(0, count - interval), frame))
-                small, small_diff = resize_short_side(frame, size), resize_short_side(diff, size)
-                decoded[count] = DecodedFrame(small, small_diff, frame.shape[:2])
+                decoded[count] = resize_short_side(frame, size), resize_short_side(diff, size), frame.shape[:2]
             earlier.pop(count - interval, None)
         count += 1
     return decoded, count

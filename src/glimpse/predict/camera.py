@@ -22,8 +22,8 @@ import numpy as np
 
 from glimpse.core.stage import allow_ctrl_c
 from glimpse.frames.decoder import UnreadableClip
+from glimpse.predict import options
 from glimpse.predict.load import load_recognizer
-from glimpse.predict.options import add_model_options, add_window_option, model_path, window_seconds
 from glimpse.predict.overlay import draw_overlay
 from glimpse.predict.stream import DiffBuffer, Stream
 from glimpse.predict.video_reader import VideoReader, quiet
@@ -36,14 +36,13 @@ WINDOW_TITLE = "Glimpse (q ends)"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `glimpse predict camera`."""
     parser.add_argument("camera", metavar="N|FILE", help="number of the camera (0 is the first), or a video file")
-    add_model_options(parser)
-    add_window_option(parser)
+    options.add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Predict until the camera ends or the user ends it."""
-    recognizer = load_recognizer(model_path(args))
-    stream = Stream(recognizer, window_seconds(args, recognizer.config.clip_seconds))
+    recognizer = load_recognizer(options.model_path(args))
+    stream = Stream(recognizer, options.window_seconds(args, recognizer.config.clip_seconds))
     try:
         show_camera(Camera(args.camera), stream, recognizer.threshold(args.max_error))
     except UnreadableClip as reason:
@@ -127,17 +126,14 @@ class Camera:
         while not self.ended:
             time.sleep(max(0.0, count * self._frame_seconds - self.now))
             ok, frame = self._capture.read()
-            if not ok:
-                break
             captured, count = self.now, count + 1
-            self.fps.count()
-            newest = CameraFrame(captured, frame, buffer.add(captured, frame))
             with self._changed:
-                self._newest = newest
+                if ok:
+                    self.fps.count()
+                    self._newest = CameraFrame(captured, frame, buffer.add(captured, frame))
+                else:
+                    self.ended = True
                 self._changed.notify_all()
-        with self._changed:
-            self.ended = True
-            self._changed.notify_all()
 
 
 OnFrame = Callable[[CameraFrame, str], bool]  # gets a frame and the frame rates as text; True ends the loop

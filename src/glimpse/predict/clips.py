@@ -22,22 +22,22 @@ from typing import IO
 from glimpse.core.files import atomic_write
 from glimpse.core.frame_store import StoredClip
 from glimpse.core.parallel import ProcessPool
-from glimpse.frames.dataset import is_clip_file
-from glimpse.frames.decoder import UnreadableClip
+from glimpse.frames.decoder import UnreadableClip, read_clip, store_clip
 from glimpse.inference.recognizer import Recognizer
-from glimpse.predict.load import LONG, Prediction, decode_file, load_recognizer, predict_stored
-from glimpse.predict.options import add_model_options, add_output_options, check_outputs, model_path, positive_int
+from glimpse.predict import options
+from glimpse.predict.load import LONG, Prediction, load_recognizer, predict_stored
+from glimpse.predict.overlay import write_overlay
 
 Result = tuple[Path, Prediction | UnreadableClip, float]  # the file, its prediction or an error, seconds (0: unknown)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `glimpse predict clips`."""
-    parser.add_argument("clips", nargs="+", metavar="CLIP|FOLDER")
-    add_model_options(parser)
-    add_output_options(parser)
-    parser.add_argument("--top", type=positive_int, default=3, metavar="N", help="actions per clip (%(default)s)")
-    parser.add_argument("--workers", type=positive_int, metavar="N", help="clips in parallel (one per processor core)")
+    options.add_model_options(parser, window=False)
+    options.add_file_options(parser, "CLIP")
+    whole = options.positive_int
+    parser.add_argument("--top", type=whole, default=3, metavar="N", help="actions per clip (%(default)s)")
+    parser.add_argument("--workers", type=whole, metavar="N", help="clips in parallel (one per processor core)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,42 +45,29 @@ def run(args: argparse.Namespace) -> None:
 
     Other processes decode. They start first and import no torch, so they decode while this one imports it.
     """
-    paths = find_files(args.clips)
-    check_outputs(args, paths)
-    if not paths:
-        raise SystemExit(f"{', '.join(args.clips)}: contains no clips")
+    paths = options.input_files(args, "clips")
     workers = min(args.workers or os.cpu_count() or 1, len(paths))
     with ProcessPool(workers) as pool:
-        recognizer = load_recognizer(model_path(args), threads=1 if workers > 1 else 0)
+        recognizer = load_recognizer(options.model_path(args), threads=1 if workers > 1 else 0)
         config, threshold = recognizer.config, recognizer.threshold(args.max_error)
         decode = partial(decode_or_reason, candidates=config.candidates, frame_size=config.frame_size)
         decoded = zip(paths, pool.map(decode, paths, UnreadableClip, 4 * workers), strict=True)
         results = predict_all(recognizer, decoded, workers, threshold)
         with atomic_write(args.out) if args.out else contextlib.nullcontext(sys.stdout) as out:
             unusable = print_results(recognizer, results, len(paths), args, out)
-    if args.overlay and not unusable:
-        from glimpse.predict.overlay import write_overlay
-
+    if unusable:
+        raise SystemExit(f"predict: {unusable} of {len(paths)} files could not be used, named above")
+    if args.overlay:
         try:
             write_overlay(recognizer, paths[0], threshold, args.overlay)
         except UnreadableClip as reason:
             raise SystemExit(f"{paths[0]}: {reason}") from None
-    if unusable:
-        raise SystemExit(f"predict: {unusable} of {len(paths)} files could not be used, named above")
-
-
-def find_files(arguments: Iterable[str]) -> list[Path]:
-    """The given files, and the clips in the given folders, sorted in each folder."""
-    paths: list[Path] = []
-    for path in map(Path, arguments):
-        paths += sorted(filter(is_clip_file, path.rglob("*"))) if path.is_dir() else [path]
-    return paths
 
 
 def decode_or_reason(path: Path, candidates: int, frame_size: int) -> StoredClip | UnreadableClip:
     """Decode a clip; returns the error of one that cannot be used, so that it can pass between processes."""
     try:
-        return decode_file(path, candidates, frame_size)
+        return store_clip(read_clip(path, candidates, frame_size))
     except UnreadableClip as reason:
         return reason
 
@@ -96,24 +83,29 @@ def predict_all(
         return path, predict_stored(recognizer, path, stored, threshold), stored.seconds
 
     with ThreadPoolExecutor(workers) as executor:
-        pending: deque[Future] = deque()
+        pending: deque[Future[Result]] = deque()
         for path, stored in decoded:
             pending.append(executor.submit(predict, path, stored))
             if len(pending) > workers:
                 yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        yield from (future.result() for future in pending)
 
 
 def print_results(
-    recognizer: Recognizer, results: Iterator[Result], count: int, args: argparse.Namespace, out: IO[str]
+    recognizer: Recognizer, results: Iterable[Result], count: int, args: argparse.Namespace, out: IO[str]
 ) -> int:
     """Print the predictions of `count` files in the requested format; returns how many files are unusable."""
     class_names, clip_seconds, unusable = recognizer.class_names, recognizer.config.clip_seconds, 0
     table = csv.writer(out, lineterminator="\n")
     if args.csv:
-        table.writerow(columns(class_names))
-    for path, prediction, seconds in results if out.isatty() or count < 2 else progress(results, count):
+        columns = ["clip", "action", "known", "frames_to_stable", "frames"]
+        table.writerow([*columns, *(f"p({name})" for name in class_names)])
+    if count > 1 and not out.isatty():
+        with contextlib.suppress(ImportError):  # a progress bar, if stderr is a terminal
+            from tqdm import tqdm
+
+            results = tqdm(results, desc="predict", total=count, unit="clip", disable=None)
+    for path, prediction, seconds in results:
         if isinstance(prediction, UnreadableClip):
             print(f"{path}: {prediction}", file=sys.stderr)
             unusable += 1
@@ -124,19 +116,11 @@ def print_results(
             clip_seconds = 0.0  # one hint is enough
         if args.csv:
             table.writerow(as_row(path, prediction, class_names))
+        elif args.json:
+            print(json.dumps({"clip": str(path), **vars(prediction)}, ensure_ascii=False), file=out, flush=True)
         else:
-            line = as_json(path, prediction) if args.json else as_text(path, prediction, args.top)
-            print(line, file=out, flush=True)
+            print(as_text(path, prediction, args.top), file=out, flush=True)
     return unusable
-
-
-def progress(results: Iterator[Result], count: int) -> Iterator[Result]:
-    """The same results, with a progress bar if stderr is a terminal and tqdm is installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return results
-    return iter(tqdm(results, desc="predict", total=count, unit="clip", disable=None))
 
 
 def as_text(path: Path, prediction: Prediction, top: int) -> str:
@@ -147,18 +131,8 @@ def as_text(path: Path, prediction: Prediction, top: int) -> str:
     return f"{path}: {actions}; stable after {prediction.frames_to_stable} of {prediction.frames} frames"
 
 
-def columns(class_names: list[str]) -> list[str]:
-    """The columns of the CSV table."""
-    return ["clip", "action", "known", "frames_to_stable", "frames", *(f"p({name})" for name in class_names)]
-
-
-def as_row(path: Path, prediction: Prediction, class_names: list[str]) -> list[str]:
+def as_row(path: Path, prediction: Prediction, class_names: list[str]) -> list[object]:
     """A prediction as a row of the CSV table."""
     known = "yes" if prediction.known else "unknown"
-    counts = [str(prediction.frames_to_stable), str(prediction.frames)]
-    return [str(path), prediction.action, known, *counts, *(f"{prediction.probabilities[n]:.6f}" for n in class_names)]
-
-
-def as_json(path: Path, prediction: Prediction) -> str:
-    """A prediction as a JSON object in one line."""
-    return json.dumps({"clip": str(path), **vars(prediction)}, ensure_ascii=False)
+    probabilities = [f"{prediction.probabilities[name]:.6f}" for name in class_names]
+    return [path, prediction.action, known, prediction.frames_to_stable, prediction.frames, *probabilities]

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glimpse.core.frame_store import StoredClip
-from glimpse.frames.dataset import NOT_UTF8, is_utf8
-from glimpse.frames.decoder import UnreadableClip, read_clip, store_clip
+from glimpse.frames.decoder import read_clip, store_clip
 from glimpse.inference.confidence import frames_to_stable
 from glimpse.inference.recognizer import Recognizer
 
@@ -53,21 +52,13 @@ def predict_file(model: Recognizer, path: Path | str, max_error: float = 0.1) ->
     `known` is False below the confidence threshold at which at most a share `max_error` of the answers is wrong.
     Raises UnreadableClip with the reason if the file cannot be used.
     """
-    stored = decode_file(path, model.config.candidates, model.config.frame_size)
+    stored = store_clip(read_clip(path, model.config.candidates, model.config.frame_size))
     return predict_stored(model, path, stored, model.threshold(max_error))
-
-
-def decode_file(path: Path | str, candidates: int, frame_size: int) -> StoredClip:
-    """Decode the stored frames of a video file. Raises UnreadableClip with the reason."""
-    if not is_utf8(str(path)):
-        raise UnreadableClip(NOT_UTF8)
-    return store_clip(read_clip(path, candidates, frame_size))
 
 
 def predict_stored(model: Recognizer, path: Path | str, stored: StoredClip, threshold: float) -> Prediction:
     """Predict from a clip's stored frames; `threshold`: the lowest confidence of a known action."""
-    name = Path(path).name
-    probabilities = model.predict(model.prepare(name, stored))
+    probabilities = model.predict(model.prepare(Path(path).name, stored))
     ranked = dict(sorted(zip(model.class_names, probabilities[-1].tolist()), key=lambda item: -item[1]))
     action, confidence = next(iter(ranked.items()))
     stable = frames_to_stable(probabilities)

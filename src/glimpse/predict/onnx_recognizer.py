@@ -29,8 +29,8 @@ class OnnxRecognizer(Recognizer):
 
     def __init__(self, path: Path | str, threads: int = 0) -> None:
         self.path, self.threads = Path(path), threads
-        self.session = self._open(self.path)
-        super().__init__(self._read_config(self.path, self.session))
+        self.session, config = self._open(self.path)
+        super().__init__(config)
 
     def predict_views(self, views: np.ndarray) -> np.ndarray:
         return self.session.run(None, {self.session.get_inputs()[0].name: views[None]})[0][0]
@@ -47,29 +47,23 @@ class OnnxRecognizer(Recognizer):
     @cached_property
     def _stream(self) -> "onnxruntime.InferenceSession":
         path = self.path.with_name("stream.onnx")
-        session = self._open(path)
-        if self._read_config(path, session) != self.config:
+        session, config = self._open(path)
+        if config != self.config:
             raise SystemExit(f"{path}: exported from another training than {self.path}: run `make export`")
         return session
 
-    def _open(self, path: Path) -> "onnxruntime.InferenceSession":
-        """Open an exported model; exits with one line if the file is missing or damaged."""
+    def _open(self, path: Path) -> tuple["onnxruntime.InferenceSession", ModelConfig]:
+        """An exported model and its configuration; exits with one line if the file is missing, damaged or old."""
         try:
-            content = path.read_bytes()
+            session = open_session(path.read_bytes(), self.threads)
         except OSError as error:
             raise SystemExit(f"{path}: {error.strerror or error}: run `make export` to write it") from None
-        try:
-            return open_session(content, self.threads)
         except Exception as error:  # of many types if the bytes are no model
             raise SystemExit(f"{path}: not a model, or damaged ({type(error).__name__})") from None
-
-    @staticmethod
-    def _read_config(path: Path, session: "onnxruntime.InferenceSession") -> ModelConfig:
-        """The model's configuration from its metadata."""
         metadata = session.get_modelmeta().custom_metadata_map
         if metadata.get("format") != str(FORMAT):
             raise SystemExit(f"{path}: not a model exported by this version of Glimpse: run `make export`")
         try:
-            return ModelConfig.from_dict(json.loads(metadata["config"]))
+            return session, ModelConfig.from_dict(json.loads(metadata["config"]))
         except (KeyError, TypeError, ValueError):
             raise SystemExit(f"{path}: its metadata are damaged: run `make export`") from None

@@ -11,7 +11,7 @@ import numpy as np
 
 from glimpse.inference.recognizer import Recognizer
 from glimpse.predict.stream import Stream
-from glimpse.predict.video_reader import VideoReader, video_duration
+from glimpse.predict.video_reader import VideoReader
 
 NUM_ACTIONS = 3  # number of bars
 LARGE = 200  # pixels of the short side; smaller frames get one bar
@@ -27,34 +27,24 @@ def draw_overlay(frame: np.ndarray, stream: Stream, threshold: float, note: str 
     The bar of the most likely action is green; if its confidence is below `threshold` it is grey, under the word
     "unknown". note: a last line of text.
     """
-    frame = frame.copy()
-    short_side = min(frame.shape[:2])
+    frame, (height, width) = frame.copy(), frame.shape[:2]
+    short_side = min(height, width)
     if stream.box:
-        _draw_box(frame, stream)
-    rows: list[tuple[str, float]] = []  # text, length of its bar
-    known = True
+        x, y, side = (value * short_side / stream.frame_size for value in stream.box)
+        side = min(side, short_side)
+        left, top = min(max(x - side / 2, 0), width - side), min(max(y - side / 2, 0), height - side)
+        corners = (round(left), round(top)), (round(left + side) - 1, round(top + side) - 1)
+        cv2.rectangle(frame, *corners, LIGHT, max(1, short_side // 480))
+    rows, first_color = [(note, 0.0)] if note else [], GREEN  # text, length of its bar
     if stream.latest:
         probabilities = stream.latest.probabilities
-        known = bool(probabilities.max() >= threshold)
         ranked = sorted(zip(stream.recognizer.class_names, probabilities.tolist()), key=lambda item: -item[1])
-        rows = [*([] if known else [("unknown", 0.0)]), *ranked[: NUM_ACTIONS if short_side >= LARGE else 1]]
-    if note:
-        rows.append((note, 0.0))
+        rows = ranked[: NUM_ACTIONS if short_side >= LARGE else 1] + rows
+        if probabilities.max() < threshold:
+            rows, first_color = [("unknown", 0.0), *rows], GREY
     if rows:
-        _draw_panel(frame, rows, GREEN if known else GREY)
+        _draw_panel(frame, rows, first_color)
     return frame
-
-
-def _draw_box(frame: np.ndarray, stream: Stream) -> None:
-    """Draw the crop as a square, moved inside the frame."""
-    assert stream.box
-    height, width = frame.shape[:2]
-    short_side = min(height, width)
-    x, y, side = (value * short_side / stream.frame_size for value in stream.box)
-    side = min(side, short_side)
-    left, top = min(max(x - side / 2, 0), width - side), min(max(y - side / 2, 0), height - side)
-    corners = (round(left), round(top)), (round(left + side) - 1, round(top + side) - 1)
-    cv2.rectangle(frame, *corners, LIGHT, max(1, short_side // 480))
 
 
 def _draw_panel(frame: np.ndarray, rows: list[tuple[str, float]], first_color: tuple[int, int, int]) -> None:
@@ -79,11 +69,12 @@ def _draw_panel(frame: np.ndarray, rows: list[tuple[str, float]], first_color: t
 
 def write_overlay(recognizer: Recognizer, path: Path, threshold: float, output: Path | str) -> None:
     """Write a clip with the prediction after each frame drawn into it. Raises UnreadableClip."""
-    stream = Stream(recognizer, video_duration(path), recognizer.positions(path.name))
+    reader = VideoReader.open(path)
+    list(reader.frames(lambda _: False))  # to its end, for its duration
+    stream = Stream(recognizer, reader.duration, recognizer.positions(path.name))
     reader = VideoReader.open(path)
     with overlay_writer(output, reader, threshold) as on_frame:
-        for _ in reader.infer(stream, on_frame):
-            pass
+        list(reader.infer(stream, on_frame))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ cannot be used is named on stderr, the others are done, and the exit code is the
 import argparse
 import contextlib
 import csv
-import io
 import json
 import sys
 from collections import deque
@@ -22,16 +21,8 @@ import numpy as np
 from glimpse.core.files import atomic_write
 from glimpse.frames.decoder import UnreadableClip
 from glimpse.inference.recognizer import Recognizer
-from glimpse.predict.clips import find_files
+from glimpse.predict import options
 from glimpse.predict.load import load_recognizer
-from glimpse.predict.options import (
-    add_model_options,
-    add_output_options,
-    add_window_option,
-    check_outputs,
-    model_path,
-    window_seconds,
-)
 from glimpse.predict.overlay import overlay_writer
 from glimpse.predict.stream import Stream, WindowPrediction
 from glimpse.predict.video_reader import VideoReader
@@ -52,29 +43,28 @@ class Segment:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `glimpse predict video`."""
-    parser.add_argument("videos", nargs="+", metavar="VIDEO|FOLDER")
-    add_model_options(parser)
-    add_window_option(parser)
-    add_output_options(parser)
+    options.add_model_options(parser)
+    options.add_file_options(parser, "VIDEO")
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the segments of all videos; exits with an error if one could not be used."""
-    paths = find_files(args.videos)
-    check_outputs(args, paths)
-    if not paths:
-        raise SystemExit(f"{', '.join(args.videos)}: contains no videos")
-    recognizer = load_recognizer(model_path(args))
-    window, threshold = window_seconds(args, recognizer.config.clip_seconds), recognizer.threshold(args.max_error)
-    as_line = as_csv if args.csv else as_json if args.json else as_text
-    unusable = 0
+    paths, unusable = options.input_files(args, "videos"), 0
+    recognizer = load_recognizer(options.model_path(args))
+    window = options.window_seconds(args, recognizer.config.clip_seconds)
     with atomic_write(args.out) if args.out else contextlib.nullcontext(sys.stdout) as out:
+        table = csv.DictWriter(out, COLUMNS, lineterminator="\n")
         if args.csv:
-            print(*COLUMNS, sep=",", file=out)
+            table.writeheader()
         for path in paths:
             try:
-                for segment in predict_segments(recognizer, path, window, threshold, args.overlay):
-                    print(as_line(path, segment), file=out, flush=True)
+                for segment in predict_segments(recognizer, path, window, args.max_error, args.overlay):
+                    row = as_row(path, segment)
+                    if args.csv:
+                        table.writerow(row | {"known": "yes" if segment.known else "unknown"})
+                    else:
+                        print(json.dumps(row, ensure_ascii=False) if args.json else as_text(path, segment), file=out)
+                    out.flush()
             except UnreadableClip as reason:
                 print(f"{path}: {reason}", file=sys.stderr)
                 unusable += 1
@@ -83,14 +73,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 def predict_segments(
-    recognizer: Recognizer, path: Path, window: float, threshold: float, overlay: Path | str | None = None
+    recognizer: Recognizer, path: Path, window: float, max_error: float, overlay: str | None
 ) -> Iterator[Segment]:
     """Yield the segments of a video, each as soon as it ends.
 
-    window: length of a window in seconds. threshold: the lowest confidence of a known action. overlay: where to write
-    the video with the predictions drawn into it. Raises UnreadableClip with the reason.
+    window: length of a window in seconds. max_error: as for `predict_file`. overlay: where to write the video with the
+    predictions drawn into it, if anywhere. Raises UnreadableClip with the reason.
     """
-    reader, stream = VideoReader.open(path), Stream(recognizer, window)
+    reader, stream, threshold = VideoReader.open(path), Stream(recognizer, window), recognizer.threshold(max_error)
     with overlay_writer(overlay, reader, threshold) if overlay else contextlib.nullcontext() as on_frame:
         yield from find_segments(reader, reader.infer(stream, on_frame), stream, threshold)
     if stream.latest is None:
@@ -136,9 +126,7 @@ def per_step_probabilities(predictions: Iterable[WindowPrediction], num_steps: i
         covering.append(prediction.probabilities)
         yield np.mean(covering, 0)
     for remaining in range(num_steps - 1, 0, -1) if covering else ():  # the steps after the start of the last window
-        while len(covering) > remaining:
-            covering.popleft()
-        yield np.mean(covering, 0)
+        yield np.mean([*covering][-remaining:], 0)
 
 
 def as_text(path: Path, segment: Segment) -> str:
@@ -149,20 +137,7 @@ def as_text(path: Path, segment: Segment) -> str:
     return f"{name}{clock_time(segment.start):>9} to {clock_time(segment.end):>9}  {action}"
 
 
-def as_csv(path: Path, segment: Segment) -> str:
-    """A segment as a row of the CSV table."""
-    line = io.StringIO()
-    known = "yes" if segment.known else "unknown"
-    csv.writer(line, lineterminator="").writerow({**as_dict(path, segment), "known": known}.values())
-    return line.getvalue()
-
-
-def as_json(path: Path, segment: Segment) -> str:
-    """A segment as a JSON object in one line."""
-    return json.dumps(as_dict(path, segment), ensure_ascii=False)
-
-
-def as_dict(path: Path, segment: Segment) -> dict[str, str | float | bool]:
+def as_row(path: Path, segment: Segment) -> dict[str, str | float | bool]:
     """A segment with the keys COLUMNS, its numbers rounded."""
     times = {"start": round(segment.start, 2), "end": round(segment.end, 2)}
     return {"clip": str(path), **vars(segment), **times, "confidence": round(segment.confidence, 4)}

@@ -5,7 +5,6 @@ their frames, so the backbone encodes each frame once, and each window carries a
 thousand with ridge regression).
 """
 
-import math
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -75,8 +74,7 @@ class Stream:
         self._without_flow = replace(recognizer.views, flow=False)  # suffices where only the box is needed
         self._candidates_seen = 0  # number of candidates whose time has passed
         self._frames_due = 0  # how many of those the model should have read
-        self._first_frames: list[int] = []  # of each open window: the number of its first frame
-        self._frame_counts: list[int] = []  # of each open window: how many frames the model has read
+        self._windows: list[tuple[int, int]] = []  # of each open window: number of its first frame, frames read
         self._states = np.zeros((0, recognizer.state_size), np.float32)  # of each open window
 
     def needs(self, time: float, duration: float) -> bool:
@@ -93,20 +91,12 @@ class Stream:
         previous: the earlier frame that `DiffBuffer` returns. A live frame has duration 0: it is the latest candidate
         that is due, and the candidates before it are missed, so that windows have fewer frames.
         """
-        due_before = self._candidates_due(time - SAME_TIME)
-        if duration:
-            due = range(due_before, self._candidates_due(time + duration - SAME_TIME))
-        else:
-            due = range(due_before - 1, due_before)
+        times = np.array([time, time + duration]) - SAME_TIME
+        first, end = np.ceil(times / self.interval - 0.5).astype(int)  # numbers of the candidates due then
         complete: list[WindowPrediction] = []
-        for number in due:
-            if number >= self._candidates_seen:
-                complete += self._add_candidate(number, frame, previous)
+        for number in range(max(first if duration else end - 1, self._candidates_seen), end):
+            complete += self._add_candidate(number, frame, previous)
         return complete
-
-    def _candidates_due(self, time: float) -> int:
-        """Number of candidates that are due before a time."""
-        return max(0, math.ceil(time / self.interval - 0.5))
 
     def _add_candidate(self, number: int, frame: np.ndarray, previous: np.ndarray) -> list[WindowPrediction]:
         """Update the crop; read the frame if it, or a candidate missed before it, is one that the model reads."""
@@ -121,23 +111,20 @@ class Stream:
         if not read:
             return []
         if self._frames_due - read_before >= len(self.positions):  # after a pause as long as a window, start anew
-            self._first_frames, self._frame_counts, self._states = [], [], self._states[:0]
+            self._windows, self._states = [], self._states[:0]
         return self._step(clip_views.clean[0])
 
     def _step(self, view: np.ndarray) -> list[WindowPrediction]:
         """Read a frame, which starts another window; returns the complete windows and closes them."""
         number, num_frames = self._frames_due - 1, min(self.recognizer.num_frames, len(self.positions))
-        self._first_frames = [*self._first_frames, number]
-        self._frame_counts = [count + 1 for count in [*self._frame_counts, 0]]
-        states = np.concatenate([self._states, np.zeros((1, self.recognizer.state_size), np.float32)])
-        probabilities, states = self.recognizer.step(view, states)
+        self._windows = [(first, count + 1) for first, count in [*self._windows, (number, 0)]]
+        probabilities, states = self.recognizer.step(view, np.pad(self._states, ((0, 1), (0, 0))))
         predictions: list[WindowPrediction] = []
-        for first, count, row in zip(self._first_frames, self._frame_counts, probabilities, strict=True):
+        for (first, count), row in zip(self._windows, probabilities, strict=True):
             start = first * self.seconds / len(self.positions)
             complete = number - first + 1 >= num_frames
             predictions.append(WindowPrediction(start, start + self.seconds, count, complete, row))
         self.latest = predictions[0]
         closed = sum(prediction.complete for prediction in predictions)
-        self._first_frames, self._frame_counts = self._first_frames[closed:], self._frame_counts[closed:]
-        self._states = states[closed:]
+        self._windows, self._states = self._windows[closed:], states[closed:]
         return predictions[:closed]

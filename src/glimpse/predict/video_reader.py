@@ -13,38 +13,24 @@ from typing import Self
 import cv2
 import numpy as np
 
-from glimpse.frames.dataset import NOT_UTF8, is_utf8
-from glimpse.frames.decoder import (
-    DIFF_INTERVAL_FRAMES,
-    DIFF_INTERVAL_S,
-    MAX_ASPECT_RATIO,
-    MIN_SIDE,
-    UnreadableClip,
-    open_capture,
-    sniff_file,
-)
+from glimpse.frames.decoder import MAX_ASPECT_RATIO, MIN_SIDE, UnreadableClip, open_capture, sniff_file
 from glimpse.predict.stream import DiffBuffer, Stream, WindowPrediction
 
-DEFAULT_FPS = DIFF_INTERVAL_FRAMES / DIFF_INTERVAL_S  # frames per second where the file declares none
+DEFAULT_FPS = 25  # frames per second where the file declares none: DIFF_INTERVAL_FRAMES take DIFF_INTERVAL_S
 
 
 @dataclass
 class VideoReader:
-    """An open video: its frame rate, and its size in pixels."""
+    """An open video and its frame rate."""
 
     capture: cv2.VideoCapture
     fps: float
-    width: int
-    height: int
-    frames_read: int = 0
     duration: float = math.inf  # in seconds, known once the video has been read to its end
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
         """Open a video. Raises UnreadableClip with the reason."""
         quiet()
-        if not is_utf8(str(path)):
-            raise UnreadableClip(NOT_UTF8)
         sniff_file(path)
         capture = open_capture(path)
         fps = capture.get(cv2.CAP_PROP_FPS)
@@ -53,32 +39,27 @@ class VideoReader:
             raise UnreadableClip(f"too small: {width}x{height} pixels, at least {MIN_SIDE} are needed")
         if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
             raise UnreadableClip(f"too narrow: {width}x{height} pixels")
-        return cls(capture, fps if 0 < fps < 1000 else DEFAULT_FPS, width, height)
-
-    @property
-    def position(self) -> float:
-        """Time of the next frame in seconds, from the number of frames read and the frame rate."""
-        return self.frames_read / self.fps
+        return cls(capture, fps if 0 < fps < 1000 else DEFAULT_FPS)
 
     def frames(self, select: Callable[[float], bool]) -> Iterator[tuple[float, np.ndarray]]:
         """Yield (time in seconds, BGR frame (height, width, 3)) of each frame whose time `select` accepts.
 
         Other frames are decoded, but not converted. Raises UnreadableClip if there are fewer than two frames.
         """
+        count = 0
         try:
             while self.capture.grab():
-                if select(self.position):
+                if select(time := count / self.fps):
                     ok, frame = self.capture.retrieve()
                     if not ok:
                         break
-                    yield self.position, frame
-                self.frames_read += 1
+                    yield time, frame
+                count += 1
         except cv2.error as error:
             raise UnreadableClip(f"OpenCV fails on it: {error.err}") from None
-        if self.frames_read < 2:
-            reason = "only one frame could be decoded" if self.frames_read else "no frame could be decoded"
-            raise UnreadableClip(reason)
-        self.duration = self.position
+        if count < 2:
+            raise UnreadableClip(f"{'only one' if count else 'no'} frame could be decoded")
+        self.duration = count / self.fps
 
     def infer(
         self, stream: Stream, on_frame: Callable[[np.ndarray, Stream], None] | None = None
@@ -102,11 +83,3 @@ def quiet() -> None:
     """Discard what OpenCV and FFmpeg would print on stderr. Call it before either is used."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-
-def video_duration(path: Path | str) -> float:
-    """The length of a video in seconds, by decoding it. Raises UnreadableClip."""
-    reader = VideoReader.open(path)
-    for _ in reader.frames(lambda _: False):
-        pass
-    return reader.duration

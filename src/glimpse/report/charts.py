@@ -11,7 +11,7 @@ from markupsafe import Markup
 WIDTH, HEIGHT = 480, 300  # of a chart
 LEFT, RIGHT, TOP, BOTTOM = 70, 26, 14, 48  # margins around the plot, for labels
 MIN_RADIUS, RADIUS, MAX_RADIUS = 2.5, 3.5, 9.0  # of points; RADIUS where they have no weights
-TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+PERCENT_TICKS = tuple((tick, f"{tick:.0%}") for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Axis:
     """The x axis: its label, its ticks (value, text) and its limits."""
 
     label: str
-    ticks: Sequence[tuple[float, str]]
+    ticks: Sequence[tuple[float, str]] = PERCENT_TICKS
     low: float = 0.0
     high: float = 1.0
 
@@ -37,11 +37,6 @@ class Line:
     weights: Sequence[float] = ()
 
 
-def percent_ticks() -> list[tuple[float, str]]:
-    """Ticks of an axis from 0 to 100 %."""
-    return [(tick, f"{tick:.0%}") for tick in TICKS]
-
-
 def chart(lines: Sequence[Line], axis: Axis, y_label: str, description: str, diagonal: bool = False) -> Markup:
     """An SVG of lines with a y axis from 0 to 1.
 
@@ -55,10 +50,10 @@ def chart(lines: Sequence[Line], axis: Axis, y_label: str, description: str, dia
     def y(value: float) -> float:
         return TOP + (1 - value) * (HEIGHT - TOP - BOTTOM)
 
-    elements = [_grid(axis, y_label, x, y)]
+    elements = _grid(axis, y_label, x, y)
     if diagonal:
-        ends = x(axis.low), y(axis.low), x(axis.high), y(axis.high)
-        elements.append(Markup('<path class="diagonal" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(*ends))
+        ends = _path([(x(axis.low), y(axis.low)), (x(axis.high), y(axis.high))])
+        elements.append(Markup('<path class="diagonal" d="{}"/>').format(ends))
     for line in lines:
         upper = [(x(value), y(high)) for value, _, high in line.band]
         lower = [(x(value), y(low)) for value, low, _ in reversed(line.band)]
@@ -69,29 +64,24 @@ def chart(lines: Sequence[Line], axis: Axis, y_label: str, description: str, dia
         elements.append(Markup('<path class="line {}" d="{}"/>').format(line.name, _path(places)))
         largest = max(line.weights, default=1.0)
         radii = [max(MIN_RADIUS, MAX_RADIUS * (weight / largest) ** 0.5) for weight in line.weights]
-        for (cx, cy), radius, (_, _, text) in zip(places, radii or [RADIUS] * len(places), line.points, strict=True):
-            dot = '<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>'
-            elements.append(Markup(dot).format(line.name, cx, cy, radius, text))
+        dot = Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>')
+        for place, radius, (_, _, text) in zip(places, radii or [RADIUS] * len(places), line.points, strict=True):
+            elements.append(dot.format(line.name, *place, radius, text))
     head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, HEIGHT, description)
     return head + Markup("").join(elements) + Markup("</svg>")
 
 
 def _path(places: Sequence[tuple[float, float]]) -> str:
     """SVG path data of a polyline."""
-    return "".join(f"{'L' if index else 'M'}{x:.1f} {y:.1f}" for index, (x, y) in enumerate(places))
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
 
 
-def _grid(axis: Axis, y_label: str, x: Callable[[float], float], y: Callable[[float], float]) -> Markup:
+def _grid(axis: Axis, y_label: str, x: Callable[[float], float], y: Callable[[float], float]) -> list[Markup]:
     """Grid lines, ticks and labels of both axes."""
-    bottom, middle = HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
-    elements = []
-    for tick in TICKS:
-        rule = '<path class="rule" d="M{} {:.1f}H{}"/><text class="end" x="{}" y="{:.1f}">{:.0%}</text>'
-        elements.append(Markup(rule).format(LEFT, y(tick), WIDTH - RIGHT, LEFT - 8, y(tick) + 5, tick))
-    for value, text in axis.ticks:
-        elements.append(Markup('<text class="mid" x="{:.1f}" y="{}">{}</text>').format(x(value), bottom + 18, text))
-    label = '<text class="mid" x="{}" y="{}">{}</text>'
-    elements.append(Markup(label).format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, axis.label))
-    rotated = '<text class="mid" transform="translate(14 {:.1f}) rotate(-90)">{}</text>'
-    elements.append(Markup(rotated).format(middle, y_label))
-    return Markup("").join(elements)
+    rule = Markup('<path class="rule" d="M{} {:.1f}H{}"/><text class="end" x="{}" y="{:.1f}">{}</text>')
+    elements = [rule.format(LEFT, y(tick), WIDTH - RIGHT, LEFT - 8, y(tick) + 5, text) for tick, text in PERCENT_TICKS]
+    label = Markup('<text class="mid" x="{}" y="{}">{}</text>')
+    elements += [label.format(f"{x(value):.1f}", HEIGHT - BOTTOM + 18, text) for value, text in axis.ticks]
+    rotated = Markup('<text class="mid" transform="translate(14 {:.1f}) rotate(-90)">{}</text>')
+    elements.append(label.format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, axis.label))
+    return [*elements, rotated.format((TOP + HEIGHT - BOTTOM) / 2, y_label)]

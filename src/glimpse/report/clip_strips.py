@@ -45,53 +45,42 @@ class Strip:
     frames: list[StripFrame]  # that are shown
 
 
-def confidence(predictions: pd.DataFrame) -> pd.Series:
-    """Probability of the predicted action of each clip, from a table of predictions."""
-    values = [float(row[f"p({row['predicted']})"]) for _, row in predictions.iterrows()]
-    return pd.Series(values, predictions.index, float)
-
-
 def pick_examples(predictions: pd.DataFrame, mistakes: int, correct: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of a table of predictions: the most confident mistakes, and the least confident correct predictions."""
-    values, is_correct = confidence(predictions), predictions["predicted"] == predictions["action"]
-    worst = values[~is_correct].sort_values(ascending=False, kind="stable").index[:mistakes]
-    least = values[is_correct].sort_values(kind="stable").index[:correct]
+    confidence = predictions.filter(regex=r"^p\(").max(axis=1)
+    is_correct = predictions["predicted"] == predictions["action"]
+    worst = confidence[~is_correct].sort_values(ascending=False, kind="stable").index[:mistakes]
+    least = confidence[is_correct].sort_values(kind="stable").index[:correct]
     return predictions.loc[worst], predictions.loc[least]
 
 
 def example_strips(
-    recognizer: TorchRecognizer, predictions: pd.DataFrame, store: FrameStore, factor: int = 1
-) -> tuple[list[Strip], list[Strip]]:
+    recognizer: TorchRecognizer, predictions: pd.DataFrame, store: FrameStore, factor: int
+) -> list[list[Strip]]:
     """Strips of the most confident mistakes and of the least confident correct predictions; `factor`: times as many."""
-    mistakes, correct = (
-        [frame_strip(recognizer, store.load(row["clip"]), row) for _, row in rows.iterrows()]
-        for rows in pick_examples(predictions, factor * NUM_MISTAKES, factor * NUM_CORRECT)
-    )
-    return mistakes, correct
+    examples = pick_examples(predictions, factor * NUM_MISTAKES, factor * NUM_CORRECT)
+    return [[frame_strip(recognizer, store.load(row["clip"]), row) for _, row in rows.iterrows()] for rows in examples]
 
 
 def frame_strip(recognizer: TorchRecognizer, stored: StoredClip, row: pd.Series) -> Strip:
     """The strip of a clip, from its stored frames and its row in the table of predictions."""
-    clip, action, predicted = row["clip"], row["action"], row["predicted"]
-    class_names, positions = recognizer.class_names, recognizer.positions(clip)
-    clip_views = recognizer.prepare(clip, stored, positions)
-    probs = recognizer.predict(clip_views)
+    clip, action, predicted, class_names = row["clip"], row["action"], row["predicted"], recognizer.class_names
     label, final_label = class_names.index(action), class_names.index(predicted)
-    _, heatmaps = gradcam(recognizer, clip_views, final_label)
-    frames = []
-    for index in np.linspace(0, len(positions) - 1, min(len(positions), MAX_FRAMES)).round().astype(int):
-        top = int(probs[index].argmax())
-        frames.append(
-            StripFrame(
-                number=int(index) + 1,
-                observation_ratio=(positions[index] + 0.5) / recognizer.config.candidates,
-                jpeg=_draw(clip_views.frames[index], clip_views.boxes[index], heatmaps[index]),
-                predicted=class_names[top],
-                confidence=float(probs[index, top]),
-                p_action=float(probs[index, label]),
-                p_final=float(probs[index, final_label]),
-            )
+    positions, clip_views = recognizer.positions(clip), recognizer.prepare(clip, stored)
+    probs, (_, heatmaps) = recognizer.predict(clip_views), gradcam(recognizer, clip_views, final_label)
+    indices = np.linspace(0, len(positions) - 1, min(len(positions), MAX_FRAMES)).round().astype(int)
+    frames = [
+        StripFrame(
+            number=int(index) + 1,
+            observation_ratio=(positions[index] + 0.5) / recognizer.config.candidates,
+            jpeg=_draw(clip_views.frames[index], clip_views.boxes[index], heatmaps[index]),
+            predicted=class_names[probs[index].argmax()],
+            confidence=float(probs[index].max()),
+            p_action=float(probs[index, label]),
+            p_final=float(probs[index, final_label]),
         )
+        for index in indices
+    ]
     return Strip(clip, action, predicted, float(row[f"p({predicted})"]), len(positions), frames)
 
 
@@ -99,11 +88,10 @@ def _draw(frame: np.ndarray, box: Box, heatmap: np.ndarray) -> str:
     """A BGR frame with its crop box, and the same frame with its heatmap below: a JPEG in base64."""
     left, top, side = clamp_box(frame, box)
     boxed = frame.copy()
-    for colour, offset in zip(BOX_COLOURS, (0, 1), strict=True):
-        start, end = (left - offset, top - offset), (left + side - 1 + offset, top + side - 1 + offset)
-        cv2.rectangle(boxed, start, end, colour)
+    for offset, colour in enumerate(BOX_COLOURS):
+        first, last = -offset, side - 1 + offset
+        cv2.rectangle(boxed, (left + first, top + first), (left + last, top + last), colour)
     shape = FRAME_WIDTH, max(1, round(frame.shape[0] * FRAME_WIDTH / frame.shape[1]))
-    images = [
-        cv2.resize(image, shape, interpolation=cv2.INTER_AREA) for image in (boxed, blend_heatmap(frame, heatmap))
-    ]
-    return base64.b64encode(to_jpeg(np.vstack(images), STRIP_QUALITY)).decode()
+    images = boxed, blend_heatmap(frame, heatmap)
+    stacked = np.vstack([cv2.resize(image, shape, interpolation=cv2.INTER_AREA) for image in images])
+    return base64.b64encode(to_jpeg(stacked, STRIP_QUALITY)).decode()

@@ -1,33 +1,26 @@
-"""Figures of the report: charts and tables made from metrics/tables/, and facts about each model."""
+"""Figures of the report: charts and tables made from metrics/tables/ and data/, and facts about each model."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 
 from glimpse.core.files import read_numbers
+from glimpse.core.splits import SPLITS
 from glimpse.model.config import ModelConfig
-from glimpse.report.charts import Axis, Line, chart, percent_ticks
-
-TABLES = "metrics/tables"
+from glimpse.report.charts import Axis, Line, chart
 
 
-def read_predictions(approach: str, class_names: Sequence[str]) -> pd.DataFrame:
-    """The table predictions-<approach>.csv."""
-    columns = [f"p({name})" for name in class_names]
-    return read_numbers(f"{TABLES}/predictions-{approach}.csv", ["clip", "action", "predicted"], columns)
+def read_metrics(name: str, text_columns: Iterable[str], number_columns: Iterable[str]) -> pd.DataFrame:
+    """Read a table of metrics/tables/; exits if a column is missing or a number column holds something else."""
+    return read_numbers(f"metrics/tables/{name}.csv", text_columns, number_columns)
 
 
 def read_scores() -> dict[str, dict[str, dict]]:
     """The rows of scores.csv as {approach: {measure: row}}."""
-    columns = ["value", "low", "high", "n", "groups"]
-    table = read_numbers(f"{TABLES}/scores.csv", ["approach", "measure", "note"], columns)
-    return {
-        str(approach): {row["measure"]: row for row in rows.to_dict("records")}
-        for approach, rows in table.groupby("approach")
-    }
+    table = read_metrics("scores", ["approach", "measure", "note"], ["value", "low", "high", "n", "groups"])
+    return {name: rows.set_index("measure", drop=False).to_dict("index") for name, rows in table.groupby("approach")}
 
 
 def read_lines(path: str) -> list[str]:
@@ -38,24 +31,29 @@ def read_lines(path: str) -> list[str]:
         raise SystemExit(f"{path}: can't be read ({type(error).__name__}): run `dvc repro` to make it") from None
 
 
-def interval_columns(names: Sequence[str]) -> list[str]:
-    """Columns of scores and their intervals: first5, first5_low, first5_high, …."""
-    return [f"{name}{suffix}" for name in names for suffix in ("", "_low", "_high")]
+def class_table(clips: pd.DataFrame, split: pd.DataFrame) -> list[dict]:
+    """A row for all actions and one for each: clips, groups, clips per split, shortest, median and longest seconds.
+
+    clips: clip, seconds (NaN where unknown); split: clip, action, group, split.
+    """
+    table = split.merge(clips[["clip", "seconds"]], on="clip")
+    rows: list[dict] = []
+    for name, members in [("", table), *table.groupby("action")]:
+        seconds, counts = members["seconds"], members["split"].value_counts()
+        row = {"action": name, "all": not rows, "clips": len(members), "groups": members["group"].nunique()}
+        row |= {split_name: counts.get(split_name, 0) for split_name in SPLITS}
+        rows.append(row | {"shortest": seconds.min(), "median": seconds.median(), "longest": seconds.max()})
+    return rows
 
 
 def frames_chart(table: pd.DataFrame, approaches: Sequence[str]) -> Markup:
     """Accuracy against frames seen, from accuracy_by_frames.csv."""
+    text = "{name}, {frames:.0f} frames ({observation_ratio:.0%} of the clip): {accuracy:.3f} ({low:.3f} to {high:.3f})"
     lines = []
     for name in approaches:
-        columns = ["frames", name, "observation_ratio", f"{name}_low", f"{name}_high"]
-        rows = list(table[columns].itertuples(index=False, name=None))
-        text = "{}, {:.0f} frames ({:.0%} of the clip): {:.3f} ({:.3f} to {:.3f})"
-        points = [
-            (frames, value, text.format(name, frames, ratio, value, low, high))
-            for frames, value, ratio, low, high in rows
-        ]
-        band = [(frames, low, high) for frames, _, _, low, high in rows if math.isfinite(low)]
-        lines.append(Line(name, points, band))
+        renamed = table.rename(columns={name: "accuracy", f"{name}_low": "low", f"{name}_high": "high"})
+        band = renamed[["frames", "low", "high"]].dropna().itertuples(index=False, name=None)
+        lines.append(Line(name, _points(name, renamed, "frames", text), list(band)))
     step = -(-len(table) // 10)
     ticks = [(frames, f"{frames:.0f}") for frames in table["frames"] if (len(table) - frames) % step == 0]
     ends = ", ".join(f"{line.name} from {line.points[0][1]:.3f} to {line.points[-1][1]:.3f}" for line in lines)
@@ -65,31 +63,30 @@ def frames_chart(table: pd.DataFrame, approaches: Sequence[str]) -> Markup:
 
 def reliability_chart(approaches: Sequence[str]) -> Markup:
     """Reliability diagram, accuracy against confidence, from calibration-<approach>.csv."""
+    text = "{name}: {clips:.0f} clips, mean confidence {confidence:.2f}, accuracy {accuracy:.2f}"
     lines = []
     for name in approaches:
-        columns = ["confidence", "accuracy", "clips"]
-        table = read_numbers(f"{TABLES}/calibration-{name}.csv", [], columns)
-        rows = table[columns].itertuples(index=False, name=None)
-        text = "{}: {:.0f} clips, mean confidence {:.2f}, accuracy {:.2f}"
-        points = [(x, y, text.format(name, clips, x, y)) for x, y, clips in rows]
-        lines.append(Line(name, points, weights=table["clips"].tolist()))
+        table = read_metrics(f"calibration-{name}", [], ["confidence", "accuracy", "clips"])
+        lines.append(Line(name, _points(name, table, "confidence", text), weights=table["clips"].tolist()))
     description = "Accuracy against confidence: " + "; ".join(point[2] for line in lines for point in line.points)
-    axis = Axis("mean confidence of the clips in a bin", percent_ticks())
-    return chart(lines, axis, "accuracy", description, diagonal=True)
+    return chart(lines, Axis("mean confidence of the clips in a bin"), "accuracy", description, diagonal=True)
 
 
 def coverage_chart(approaches: Sequence[str]) -> Markup:
     """Accuracy of the answered clips against coverage, from coverage-<approach>.csv."""
+    text = "{name}: coverage {coverage:.0%} (confidence from {confidence:.3f} on), accuracy {accuracy:.3f}"
     lines = []
     for name in approaches:
-        columns = ["coverage", "accuracy", "confidence"]
-        table = read_numbers(f"{TABLES}/coverage-{name}.csv", [], columns)
-        rows = table[columns].itertuples(index=False, name=None)
-        text = "{}: coverage {:.0%} (confidence from {:.3f} on), accuracy {:.3f}"
-        lines.append(Line(name, [(x, y, text.format(name, x, threshold, y)) for x, y, threshold in rows]))
+        table = read_metrics(f"coverage-{name}", [], ["coverage", "accuracy", "confidence"])
+        lines.append(Line(name, _points(name, table, "coverage", text)))
     ends = ", ".join(f"{line.name} {line.points[0][1]:.3f} to {line.points[-1][1]:.3f}" for line in lines)
-    axis = Axis("coverage: share of clips answered, most confident first", percent_ticks())
+    axis = Axis("coverage: share of clips answered, most confident first")
     return chart(lines, axis, "accuracy of answered clips", f"Accuracy at the lowest and at full coverage: {ends}")
+
+
+def _points(name: str, table: pd.DataFrame, x: str, text: str) -> list[tuple[float, float, str]]:
+    """The points of a line of accuracy against column x; the text of each is formatted with its row."""
+    return [(row[x], row["accuracy"], text.format(name=name, **row)) for row in table.to_dict("records")]
 
 
 def confusion(predictions: pd.DataFrame, class_names: Sequence[str]) -> list[tuple[str, int, list[int]]]:

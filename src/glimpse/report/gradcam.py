@@ -1,5 +1,7 @@
 """Grad-CAM (Selvaraju et al. 2017): heatmaps of the pixels that support a prediction. Needs PyTorch, for gradients."""
 
+from itertools import cycle
+
 import cv2
 import numpy as np
 import torch
@@ -7,7 +9,6 @@ from torch.nn import functional
 
 from glimpse.features.views import Box, ClipViews, clamp_box
 from glimpse.inference.torch_recognizer import TorchRecognizer
-from glimpse.model.network import VideoNetwork
 
 MAX_OPACITY = 0.7  # of the heatmap, where it is 1
 
@@ -23,7 +24,10 @@ def gradcam(
     """
     network, device = recognizer.network
     views = torch.from_numpy(clip_views.clean).to(device)
-    maps, flow = _feature_maps(network, views), network.flow_features(views)
+    flow = network.flow_features(views)
+    with torch.no_grad():  # the last feature maps: (frames, num_images, channels, rows, columns)
+        pairs = zip(cycle(network.backbones), views)  # one backbone for all frames, or one for each
+        maps = torch.stack([backbone.feature_maps(view[: network.num_images]) for backbone, view in pairs])  # type: ignore[operator]
     maps.requires_grad_()
     with torch.backends.cudnn.flags(enabled=False):  # cuDNN's LSTM has no gradients in eval mode
         logits = network.head(torch.cat([maps.mean((3, 4)).flatten(1), flow], 1)[None])[0]
@@ -31,25 +35,10 @@ def gradcam(
     (gradients,) = torch.autograd.grad(logits[-1, label], maps)
     # per position and channel, summed over channels; negative parts removed; summed over RGB and RGB difference
     support = functional.relu((gradients * maps).sum(2)).sum(1).detach().cpu().numpy()
-    heatmaps = [
-        _uncrop(values, frame, box)
-        for values, frame, box in zip(support, clip_views.frames, clip_views.boxes, strict=True)
-    ]
+    heatmaps = [*map(_uncrop, support, clip_views.frames, clip_views.boxes)]
     maximum = max(heatmap.max() for heatmap in heatmaps) or 1.0
     probs = torch.softmax(logits.detach() / recognizer.config.temperature, -1).cpu().numpy()
     return probs, [heatmap / maximum for heatmap in heatmaps]
-
-
-@torch.no_grad()
-def _feature_maps(network: VideoNetwork, views: torch.Tensor) -> torch.Tensor:
-    """The backbone's last feature maps of views (frames, modalities, size, size, 3).
-
-    Returns (frames, num_images, channels, rows, columns).
-    """
-    shared = len(network.backbones) == 1
-    backbones = [network.backbones[0]] * len(views) if shared else list(network.backbones)
-    images = views[:, : network.num_images]
-    return torch.stack([backbone.feature_maps(image) for backbone, image in zip(backbones, images, strict=False)])  # type: ignore[operator]
 
 
 def _uncrop(values: np.ndarray, frame: np.ndarray, box: Box) -> np.ndarray:

@@ -4,7 +4,6 @@ A group is never in two splits: a model that knows the person or the scene alrea
 """
 
 import re
-from collections.abc import Iterable
 
 import pandas as pd
 
@@ -27,21 +26,23 @@ def assign_group_names(clips: pd.DataFrame, group_by: str, manual: dict[str, str
     """
     names = clips["clip"].tolist()
     if manual:
-        missing = [clip for clip in names if clip not in manual]
-        if missing:
-            raise SystemExit(f"data/groups.csv: no group for {_examples(missing)}: every clip needs a row clip,group")
+        if missing := _examples([clip for clip in names if clip not in manual]):
+            raise SystemExit(f"data/groups.csv: no group for {missing}: every clip needs a row clip,group")
         return [manual[clip] for clip in names], "data/groups.csv"
     if group_by == "none":
         return names, "each clip alone (split.group_by is none)"
     if group_by != "auto":
-        return _groups_from_pattern(names, group_by), f"split.group_by {group_by}"
+        groups = [match.group(1) if (match := re.search(group_by, clip)) else "" for clip in names]
+        if missing := _examples([clip for clip, group in zip(names, groups) if not group]):
+            raise SystemExit(f"params.yaml: split.group_by is {group_by}, which gives no group for {missing}")
+        return groups, f"split.group_by {group_by}"
     folders = clips["folder"].tolist()
     if all(folders):
         return folders, "the subfolder"
     for description, groups in groups_from_names(clips).items():
         return groups, description
     # where only some clips are in subfolders, these are groups all the same
-    mixed = [folder or clip for folder, clip in zip(folders, names, strict=True)]
+    mixed = [folder or clip for folder, clip in zip(folders, names)]
     return mixed, "the subfolder, where there is one" if any(folders) else "each clip alone"
 
 
@@ -50,12 +51,15 @@ def groups_from_names(clips: pd.DataFrame) -> dict[str, list[str]]:
 
     Of subfolder and naming rules, those that fit every clip and give enough groups to split by.
     """
-    actions = clips["action"].tolist()
     candidates = {"the subfolder": clips["folder"].tolist()}
     for name, pattern in NAMING_RULES.items():
-        matches = [_match(pattern, clip, action) for clip, action in zip(clips["clip"], actions, strict=True)]
-        candidates[f"file names as in {name}"] = matches
-    return {rule: groups for rule, groups in candidates.items() if all(groups) and _enough_groups(groups, actions)}
+        groups = [_match(pattern, clip, action) for clip, action in zip(clips["clip"], clips["action"])]
+        candidates[f"file names as in {name}"] = groups
+
+    def enough(groups: list[str]) -> bool:  # a rule that fits by accident gives too few
+        return clips.assign(group=groups).groupby("action")["group"].nunique().min() >= MIN_GROUPS
+
+    return {rule: groups for rule, groups in candidates.items() if all(groups) and enough(groups)}
 
 
 def _match(pattern: str, clip: str, action: str) -> str:
@@ -66,24 +70,6 @@ def _match(pattern: str, clip: str, action: str) -> str:
     return match.group(1) if match else ""
 
 
-def _enough_groups(groups: Iterable[str], actions: Iterable[str]) -> bool:
-    """Whether every action has enough groups to split by; a rule that fits by accident gives too few."""
-    groups_by_action: dict[str, set[str]] = {}
-    for group, action in zip(groups, actions, strict=True):
-        groups_by_action.setdefault(action, set()).add(group)
-    return min(map(len, groups_by_action.values())) >= MIN_GROUPS
-
-
-def _groups_from_pattern(clips: list[str], pattern: str) -> list[str]:
-    """Groups by the user's own regular expression, searched in the clip's name inside the data set."""
-    matches = [re.search(pattern, clip) for clip in clips]
-    groups = [match.group(1) if match else "" for match in matches]
-    missing = [clip for clip, group in zip(clips, groups, strict=True) if not group]
-    if missing:
-        raise SystemExit(f"params.yaml: split.group_by is {pattern}, which gives no group for {_examples(missing)}")
-    return groups
-
-
 def _examples(names: list[str]) -> str:
-    """A few names and the number of others: "a, b, c and 7 more"."""
+    """A few names and the number of others: "a, b, c and 7 more"; "" if there are none."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

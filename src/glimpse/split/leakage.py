@@ -43,22 +43,20 @@ def find_leaks(
     name}; each clip beyond the first of such a group gets a row if the group is not together.
     """
     clips = {clip.clip: clip for clip in table.itertuples()}
-    duplicates = [(clips[a], clips[b]) for a, b in pairs]
     rows = [
         _row(a, b, NEAR_DUPLICATE, handling)
-        for a, b in duplicates
+        for a, b in ((clips[a], clips[b]) for a, b in pairs)
         if a.original_group != b.original_group or _in_different_splits(a, b)
     ]
     for rule, groups in name_groups.items():
         members: dict[str, list] = {}
-        for clip, group in zip(clips.values(), groups, strict=True):
+        for clip, group in zip(clips.values(), groups):
             members.setdefault(group, []).append(clip)
         for related in members.values():
             first, *others = sorted(related, key=lambda clip: (clip.split == "", clip.clip))
-            separate = {c.clip: c for c in others if c.group != first.group or _in_different_splits(c, first)}
+            separate = [c for c in others if c.group != first.group or _in_different_splits(c, first)]
             if separate:
-                farthest = next(iter(separate.values()))
-                rows += [_row(c, first if c.clip in separate else farthest, rule, "reported") for c in others]
+                rows += [_row(c, first if c in separate else separate[0], rule, "reported") for c in others]
     return pd.DataFrame(sorted(rows), columns=COLUMNS)
 
 
@@ -76,20 +74,17 @@ def leaked_test_clips(leaks: pd.DataFrame) -> set[str]:
     """Test clips that are related to a clip of train or val, directly or over other pairs with the same reason."""
     leaked: set[str] = set()
     for _, pairs in leaks.groupby("reason"):
-        splits = {}
-        for pair in pairs.itertuples():
-            splits[pair.clip], splits[pair.other] = pair.splits.split("/")
-        component = connected_components(zip(pairs["clip"], pairs["other"], strict=True))
+        splits = {c: s for row in pairs.itertuples() for c, s in zip((row.clip, row.other), row.splits.split("/"))}
+        component = connected_components(zip(pairs["clip"], pairs["other"]))
         seen = {component[clip] for clip, split in splits.items() if split in ("train", "val")}
         leaked |= {clip for clip, split in splits.items() if split == "test" and component[clip] in seen}
     return leaked
 
 
-def warning_text(leaks: pd.DataFrame, test_clips: int, advice: tuple[str, str]) -> str:
+def warning_text(leaks: pd.DataFrame, test_clips: int, groups_setting: str, official: bool) -> str:
     """One line about the reported pairs; "" if there are none.
 
-    test_clips: number of clips in test. advice: what to do about near duplicates, and about clips related by name;
-    "" with official lists, which are never changed.
+    test_clips: number of clips in test; groups_setting: what to set against relations by name; official: with lists.
     """
     reported = leaks[leaks["handling"] == "reported"]
     if reported.empty:
@@ -99,11 +94,11 @@ def warning_text(leaks: pd.DataFrame, test_clips: int, advice: tuple[str, str]) 
         pairs = f"{len(reported)} pairs of related clips are in different groups or splits"
         return f"{pairs}, but no test clip is related to train or val: data/leaks.csv"
     duplicates = reported["reason"] == NEAR_DUPLICATE
-    kinds = [(duplicates, "near duplicates of", advice[0]), (~duplicates, "related by name to", advice[1])]
-    causes = [(relation, setting) for mask, relation, setting in kinds if leaked_test_clips(reported[mask])]
-    relations, settings = zip(*causes, strict=True)
-    remedy = f"Set {' and '.join(settings)}" if all(settings) else "Official lists are never changed"
+    causes = {"near duplicates of": "split.near_duplicates to merge", "related by name to": groups_setting}
+    related = reported[duplicates], reported[~duplicates]
+    causes = {cause: setting for (cause, setting), rows in zip(causes.items(), related) if leaked_test_clips(rows)}
+    remedy = "Official lists are never changed" if official else f"Set {' and '.join(causes.values())}"
     return (
-        f"WARNING: {len(leaked)} of {test_clips} test clips are {' or '.join(relations)} clips of train or val "
+        f"WARNING: {len(leaked)} of {test_clips} test clips are {' or '.join(causes)} clips of train or val "
         f"(data/leaks.csv): their scores are too high. {remedy}"
     )

@@ -21,9 +21,7 @@ def assign_groups(class_counts: ClassCounts, shares: dict[Name, float], seed: in
     shares: {split: fraction of the clips}, which sum to 1. A split lacks clips of a group if the group brings the
     split's class counts closer to its shares. If no split does, the group goes where it increases the error least.
     """
-    totals: Counter[str] = Counter()
-    for counts in class_counts.values():
-        totals.update(counts)
+    totals = sum(map(Counter, class_counts.values()), Counter[str]())
     assigned: dict[Name, Counter[str]] = {split: Counter() for split in shares}
 
     def cost(group: str, split: Name) -> float:
@@ -48,8 +46,7 @@ def class_counts_by_group(actions: Iterable[str], groups: Iterable[str]) -> Clas
     """Number of clips of each action in each group, from the action and group of each clip."""
     class_counts: ClassCounts = {}
     for action, group in zip(actions, groups, strict=True):
-        counts = class_counts.setdefault(group, {})
-        counts[action] = counts.get(action, 0) + 1
+        class_counts.setdefault(group, Counter())[action] += 1
     return class_counts
 
 
@@ -69,12 +66,10 @@ def _ensure_every_class(
     for action in sorted({action for counts in class_counts.values() for action in counts}):
         for split in names:
             groups = [group for group in splits if action in class_counts[group]]
-            if any(splits[group] == split for group in groups):
-                continue
-            movable = [group for group in groups if _can_move(group, splits, class_counts)]
+            lacking = all(splits[group] != split for group in groups)
+            movable = [group for group in groups if lacking and _can_move(group, splits, class_counts)]
             if movable:
-                preferred = min(movable, key=lambda group: -math.log(_hash_uniform(seed, group, split)))
-                splits[preferred] = split
+                splits[max(movable, key=lambda group: _hash_uniform(seed, group, split))] = split
 
 
 def _can_move(group: str, splits: Mapping[str, Hashable], class_counts: ClassCounts) -> bool:

@@ -27,6 +27,7 @@ from glimpse.tools import cross_validation
 
 ROOT = Path(__file__).resolve().parents[3]
 BASELINE = "default settings"
+MANUAL_TABLES = ("data/groups.csv", "data/labels.csv")
 ABLATIONS: dict[str, dict[str, Any]] = {
     BASELINE: {},
     "center crop": {"features.crop": "center"}, "no flow": {"features.flow": False},
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     settings = {name: parse_settings(tree) for name, tree in trees.items()}
     work = args.work or Path(".cache/ablate", dataset.name)
     (work / "data").mkdir(parents=True, exist_ok=True)
-    for path in ("data/groups.csv", "data/labels.csv"):
+    for path in MANUAL_TABLES:
         shutil.copy(path, work / path)
     baseline = None
     for name, tree in trees.items():

@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 from glimpse.core.settings import read_settings
-from glimpse.frames.dataset import find_clips
+from glimpse.frames.find_clips import find_clips
 
 ROOT = Path(__file__).resolve().parents[3]
 QUICK = ["decode", "features"]

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -192,6 +193,7 @@ def train_trial(job: tuple[Trial, Path], data: FoldedClips, settings: Settings) 
 
     trial, path = job
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a worker that is killed would leak
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
         class_names, splits = data.load(trial)
         dims = feature_dims(ViewConfig.from_settings(settings.features))[: trial.num_modalities]

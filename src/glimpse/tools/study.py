@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
         learning_curve_text, unknown_text,
     ]  # fmt: skip
     scores = {key: results.score(key) for key in trials if not key.startswith("without ")} | unknown
-    rows: list[dict[str, object]] = [{"result": key, **score.row()} for key, score in scores.items()]
+    rows = [{"result": key, **vars(score), "note": score.note} for key, score in scores.items()]
     rows.append({"result": "twice the clips, extrapolated", "value": doubled})
     write_table("metrics/study.csv", pd.DataFrame(rows).round(4))
     known = table[(table["split"] == "test") & (table["action"] != table["left_out"])]

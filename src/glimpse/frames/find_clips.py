@@ -4,15 +4,14 @@ The name of a clip is its path inside the data set, with forward slashes: "wave/
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 EXTENSIONS = frozenset(".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split())
 NOT_UTF8 = "its name is not text in UTF-8: rename it"
 
 
-@dataclass(frozen=True)
-class ClipFile:
+class ClipFile(NamedTuple):
     """A clip of the data set: its name, its action, and the folder that groups it ("" if there is none)."""
 
     name: str
@@ -34,55 +33,47 @@ def find_clips(dataset: Path | str) -> tuple[list[ClipFile], dict[str, str]]:
     def ignore(path: Path | str, reason: str) -> None:
         ignored[Path(path).relative_to(root).as_posix().encode(errors="backslashreplace").decode()] = reason
 
-    def ignore_unreadable(error: OSError) -> None:
-        ignore(error.filename, f"can't be read: {error.strerror}")
-
-    for parent, folders, files in os.walk(root, followlinks=True, onerror=ignore_unreadable):
+    walk = os.walk(root, followlinks=True, onerror=lambda e: ignore(e.filename, f"can't be read: {e.strerror}"))
+    for parent, folders, files in walk:
         folder = Path(parent)
-        depth = len(folder.relative_to(root).parts)
-        if not folders and not files and depth:
+        parts = folder.relative_to(root).parts
+        if not folders and not files and parts:
             ignore(folder, "empty folder")
         for name in [*folders]:
-            reason = _reason_to_skip_folder(folder / name, depth)
-            if reason:
+            if reason := _reason_to_skip_folder(folder / name, len(parts)):
                 ignore(folder / name, reason)
                 folders.remove(name)
         for name in files:
-            clip = folder.relative_to(root) / name
-            reason = _reason_to_skip_file(clip)
-            if reason:
+            if reason := _reason_to_skip_file(name, len(parts)):
                 ignore(folder / name, reason)
             else:
-                clips.append(ClipFile(clip.as_posix(), clip.parts[0], "/".join(clip.parts[1:-1])))
-    return sorted(clips, key=lambda clip: clip.name), dict(sorted(ignored.items()))
+                clips.append(ClipFile("/".join([*parts, name]), parts[0], "/".join(parts[1:])))
+    return sorted(clips), dict(sorted(ignored.items()))
 
 
-def _reason_to_skip_folder(folder: Path, depth: int) -> str | None:
-    """Why a folder is not searched, None if it is; `depth`: levels between its parent and the data set."""
-    if folder.name.startswith("."):
-        return "hidden folder"
-    if not is_utf8(folder.name):
-        return NOT_UTF8
-    if folder.is_symlink() and any(folder.samefile(parent) for parent in list(folder.parents)[: depth + 1]):
-        return "a link to a folder above it"
-    if depth == 2:
-        return "folder deeper than <action>/<group>/<clip>"
-    return None
+def _reason_to_skip_folder(folder: Path, depth: int) -> str:
+    """Why a folder is not searched, "" if it is; `depth`: levels between its parent and the data set."""
+    is_loop = folder.is_symlink() and any(folder.samefile(parent) for parent in list(folder.parents)[: depth + 1])
+    rules = [
+        (folder.name.startswith("."), "hidden folder"),
+        (not is_utf8(folder.name), NOT_UTF8),
+        (is_loop, "a link to a folder above it"),
+        (depth == 2, "folder deeper than <action>/<group>/<clip>"),
+    ]
+    return next((reason for applies, reason in rules if applies), "")
 
 
-def _reason_to_skip_file(clip: Path) -> str | None:
-    """Why a file, given by its path inside the data set, is no clip; None if it is one by its name."""
-    if clip.name.startswith("."):
-        return "hidden file"
-    if not is_utf8(clip.name):
-        return NOT_UTF8
-    if not clip.suffix:
-        return "no extension"
-    if clip.suffix.lower() not in EXTENSIONS:
-        return f"not the extension of a video: {clip.suffix}"
-    if len(clip.parts) == 1:
-        return "not in the folder of an action"
-    return None
+def _reason_to_skip_file(name: str, depth: int) -> str:
+    """Why a file is no clip, "" if it is one by its name; `depth`: levels between its folder and the data set."""
+    suffix = Path(name).suffix
+    rules = [
+        (name.startswith("."), "hidden file"),
+        (not is_utf8(name), NOT_UTF8),
+        (not suffix, "no extension"),
+        (suffix.lower() not in EXTENSIONS, f"not the extension of a video: {suffix}"),
+        (depth == 0, "not in the folder of an action"),
+    ]
+    return next((reason for applies, reason in rules if applies), "")
 
 
 def is_utf8(name: str) -> bool:
