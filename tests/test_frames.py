@@ -158,7 +158,7 @@ def test_stored_frames_are_the_decoded_ones(dataset, stage):
     differences = levels[positions] - levels[np.maximum(positions - 2, 0)]  # 0.08 seconds at 25 frames per second
     assert abs(left_levels([from_jpeg(jpeg) for jpeg in stored.diffs]) - 128 - differences).max() < 3
     with tarfile.open(dataset / "data/frames" / frame_store.shard_name("up/1.avi")) as tar:
-        assert {"up/1.avi/05.jpg", "up/1.avi/05-change.jpg"} <= set(tar.getnames())
+        assert {"up/1.avi/05.jpg", "up/1.avi/05-diff.jpg"} <= set(tar.getnames())
 
 
 def test_a_cache_entry_with_other_properties_besides_is_still_read(dataset, stage):

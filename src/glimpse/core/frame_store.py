@@ -1,7 +1,7 @@
 """Stored frames: JPEGs in tar files, one tar per clip in `.cache/` and sixteen shards in `data/frames/`.
 
 A clip's shard follows from its name alone, so an added clip changes one shard. `tar tf` lists what a shard holds:
-"wave/anna/take 1.mp4/07.jpg" is stored frame 7 of that clip, "07-change.jpg" its difference to the frame 0.08 s before.
+"wave/anna/take 1.mp4/07.jpg" is stored frame 7 of that clip, "07-diff.jpg" its difference to the frame 0.08 s before.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ def add_clip(tar: tarfile.TarFile, folder: str, jpegs: Iterable[bytes], properti
     Owner, mode and time are fixed, so that equal frames make equal bytes.
     """
     files = {"clip.json": properties} if properties else {}
-    files |= {f"{folder}{i // 2:02d}{'-change' if i % 2 else ''}.jpg": jpeg for i, jpeg in enumerate(jpegs)}
+    files |= {f"{folder}{i // 2:02d}{'-diff' if i % 2 else ''}.jpg": jpeg for i, jpeg in enumerate(jpegs)}
     for name, content in files.items():
         member = tarfile.TarInfo(name)
         member.size = len(content)
