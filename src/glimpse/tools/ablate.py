@@ -15,15 +15,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 
 from glimpse.core.files import write_table
 from glimpse.core.params_file import load_params, with_overrides
 from glimpse.core.settings import Settings, parse_settings
-from glimpse.tools import cross_validation
+from glimpse.tools import cross_validation, study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[3]
 BASELINE = "default settings"
@@ -93,7 +95,7 @@ def run_stages(work: Path, tree: dict[str, Any], stages: list[str]) -> None:
             raise SystemExit(f"ablate: {stage}: {message.splitlines()[-1]}")
 
 
-def validate(work: Path, settings: Settings, folds: int, seeds: int) -> pd.DataFrame:
+def validate(work: Path, settings: Settings, folds: int, seeds: int) -> "pd.DataFrame":
     """The rows of `run_trials` for the validation clips of all folds."""
     data = cross_validation.load_clips("ablate", settings, folds, work)
     trials = data.repeat(cross_validation.Trial.from_settings(settings), seeds)
@@ -103,22 +105,24 @@ def validate(work: Path, settings: Settings, folds: int, seeds: int) -> pd.DataF
     return table[table["split"] == "val"]
 
 
-def ablation_row(name: str, result: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, Any]:
+def ablation_row(name: str, result: "pd.DataFrame", baseline: "pd.DataFrame") -> dict[str, Any]:
     """Validation accuracy of an ablation, and its paired difference to the default settings, on the same clips."""
-    score = cross_validation.trials_score(result)
+    score = study.trials_score(result)
     row: dict[str, Any] = {"ablation": name, "n": score.n, "groups": score.groups}
     row |= {"val_accuracy": score.value, "low": score.low, "high": score.high}
     if name == BASELINE:
         return row
     if set(result["clip"]) != set(baseline["clip"]):
         raise SystemExit(f"ablate: {name}: other clips could be decoded than with the default settings")
-    difference = cross_validation.trials_difference(baseline, result)
+    difference = study.trials_difference(baseline, result)
     row |= {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high}
     return row
 
 
 def update_table(path: Path, row: dict[str, Any]) -> None:
     """Write a row into the table, in place of that of the same clips and ablation."""
+    import pandas as pd
+
     table = pd.DataFrame([row])
     if path.exists():
         existing = pd.read_csv(path, converters={"clips": str})  # a folder may be called 01

@@ -11,15 +11,16 @@ import argparse
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from scipy import stats
 
 from glimpse.core.files import write_table
 from glimpse.core.params_file import flatten
 from glimpse.core.settings import APPROACHES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RUN_SETTINGS = ("seed", "split.fold")  # in which runs of the same settings may differ
 METRICS = ("accuracy", "recall")
@@ -107,6 +108,8 @@ def summary_row(runs: list[Run], approach: str, metric: str) -> dict[str, Any]:
 
     t_low, t_high: Student's interval of the mean over runs. pooled, low, high: accuracy over all clips of the folds.
     """
+    from scipy import stats
+
     values, sizes = (np.array([metrics[name] for _, metrics in runs]) for name in (f"{approach}.{metric}", "n"))
     row = {"approach": approach, "metric": metric, "runs": len(runs), "n": int(sizes.sum()), "mean": values.mean()}
     row["note"] = SINGLE_NOTE if len(runs) == 1 else FOLDS_NOTE if are_folds(runs) else SPREAD_NOTE
@@ -122,8 +125,10 @@ def summary_row(runs: list[Run], approach: str, metric: str) -> dict[str, Any]:
     return row
 
 
-def compare(runs: dict[str, Run]) -> pd.DataFrame:
+def compare(runs: dict[str, Run]) -> "pd.DataFrame":
     """A row for each group of runs, approach and metric; first the settings in which the groups differ."""
+    import pandas as pd
+
     columns = ["approach", "metric", "runs", "n", "mean", "sd", "t_low", "t_high", "pooled", "low", "high", "note"]
     groups = group_runs(runs)
     kinds = [(approach, metric) for approach in APPROACHES for metric in METRICS]

@@ -10,10 +10,10 @@ import argparse
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from glimpse.core.files import atomic_write, read_table
@@ -23,6 +23,9 @@ from glimpse.core.settings import APPROACHES
 from glimpse.features.views import ClipViews
 from glimpse.inference.recognizer import Recognizer
 from glimpse.predict.load import load_recognizer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MARGIN, GAP = 8, 2  # pixels
 THUMBNAIL_HEIGHT, TEXT_WIDTH = 92, 244  # of the sheet
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"contact-sheet: {len(clips)} clips in {args.out}, {len(content) / 1e6:.2f} MB")
 
 
-def draw_sheet(predictions: Sequence[Sequence[pd.Series]], clips: list[ClipViews]) -> np.ndarray:
+def draw_sheet(predictions: Sequence[Sequence["pd.Series"]], clips: list[ClipViews]) -> np.ndarray:
     """The sheet, BGR. predictions: of each clip, its rows of first5's and all10's tables of predictions."""
     strips = [draw_strip(clip.frames, THUMBNAIL_HEIGHT) for clip in clips]
     left, width = MARGIN + TEXT_WIDTH, max(strip.shape[1] for strip in strips)

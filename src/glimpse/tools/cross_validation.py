@@ -16,10 +16,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-from scipy.special import softmax
 from tqdm import tqdm
 
 from glimpse.core import sampling
@@ -27,11 +26,12 @@ from glimpse.core.files import cache_key, cache_read, cache_write, load_array, r
 from glimpse.core.parallel import parallel_map
 from glimpse.core.settings import Settings
 from glimpse.core.splits import SPLITS, Split
-from glimpse.evaluate.intervals import PairedDifference, Score, accuracy_score, paired_difference
 from glimpse.features.views import ViewConfig
 from glimpse.inference.confidence import confidence_threshold
-from glimpse.model.calibration import fit_temperature
 from glimpse.split import stratified
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CACHE = Path(".cache/trials")
 
@@ -96,7 +96,8 @@ class FoldedClips:
     def load(self, trial: Trial) -> tuple[list[str], dict[str, Split]]:
         """The class names of a trial, and its splits; the class index of the left-out action is -1."""
         class_names = sorted(set(self.actions) - {trial.left_out})
-        labels = pd.Index(class_names).get_indexer(self.actions)
+        indices = {name: index for index, name in enumerate(class_names)}
+        labels = np.array([indices.get(action, -1) for action in self.actions])
         return class_names, {
             name: Split([self.clips[row] for row in rows], [self.groups[row] for row in rows], rows, labels[rows])
             for name, rows in self.split(trial).items()
@@ -142,12 +143,14 @@ def load_clips(tool: str, settings: Settings, folds: int, folder: Path | str = "
     return FoldedClips(clips, actions, groups, folds, settings.split.val, settings.seed, str(features))
 
 
-def run_trials(trials: Sequence[Trial], data: FoldedClips, settings: Settings) -> pd.DataFrame:
+def run_trials(trials: Sequence[Trial], data: FoldedClips, settings: Settings) -> "pd.DataFrame":
     """Train what is not cached, one training per core; returns a row for each trial and each of its val and test clips.
 
     Columns: those of `Trial`, split, clip, action, group, correct, answered (confident enough for
     `evaluate.max_error`), and p(<action>), the probability of each action that the trial knows.
     """
+    import pandas as pd
+
     entries = _cache_entries(trials, data, settings)
     missing = [(trial, path) for trial, path in zip(trials, entries, strict=True) if cache_read(path) is None]
     if len(missing) < len(trials):
@@ -213,8 +216,13 @@ def train_trial(job: tuple[Trial, Path], data: FoldedClips, settings: Settings) 
     cache_write(path, content.getvalue())
 
 
-def predictions(trial: Trial, data: FoldedClips, logits: dict[str, np.ndarray], max_error: float) -> pd.DataFrame:
+def predictions(trial: Trial, data: FoldedClips, logits: dict[str, np.ndarray], max_error: float) -> "pd.DataFrame":
     """A trial's rows of the table of `run_trials`, from its logits {"val" | "test": (clips, classes)}."""
+    import pandas as pd
+    from scipy.special import softmax
+
+    from glimpse.model.calibration import fit_temperature
+
     class_names, splits = data.load(trial)
     temperature = fit_temperature(logits["val"], splits["val"].labels)
     probabilities = {name: softmax(values.astype(float) / temperature, axis=1) for name, values in logits.items()}
@@ -230,21 +238,3 @@ def predictions(trial: Trial, data: FoldedClips, logits: dict[str, np.ndarray], 
         columns |= {f"p({action})": p[:, index] for index, action in enumerate(class_names)}
         tables.append(pd.DataFrame(asdict(trial) | columns))
     return pd.concat(tables)
-
-
-def by_clip(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each clip in rows of `run_trials`: clip, group, and correct, the share of its trials that are."""
-    return table.groupby("clip", as_index=False).agg(group=("group", "first"), correct=("correct", "mean"))
-
-
-def trials_score(table: pd.DataFrame) -> Score:
-    """Accuracy over the clips in rows of `run_trials`, mean over their trials."""
-    clips = by_clip(table)
-    return accuracy_score(clips["correct"].to_numpy(), clips["group"])
-
-
-def trials_difference(first: pd.DataFrame, second: pd.DataFrame) -> PairedDifference:
-    """Difference in accuracy on the same clips, second minus first."""
-    before, after = by_clip(first), by_clip(second)
-    assert after["clip"].equals(before["clip"])
-    return paired_difference(before["correct"].to_numpy(), after["correct"].to_numpy(), after["group"])

@@ -21,19 +21,21 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
 
 from glimpse.core.files import atomic_write
 from glimpse.core.frame_store import FrameStore
 from glimpse.core.settings import APPROACHES
 from glimpse.core.splits import load_splits
-from glimpse.features.backbone import MEAN, STD, fuse_conv_bn, load_backbone
-from glimpse.inference.torch_recognizer import TorchRecognizer
-from glimpse.model.network import VideoNetwork
 from glimpse.predict.onnx_recognizer import FORMAT, OnnxRecognizer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from glimpse.inference.torch_recognizer import TorchRecognizer
 
 MAX_DIFF = 0.005  # largest difference of a probability from PyTorch's
 
@@ -45,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     if not importlib.util.find_spec("onnxscript"):
         raise SystemExit("export: needs onnxscript: run `make export`, or pip install -r requirements-app.txt")
+    from glimpse.inference.torch_recognizer import TorchRecognizer
+
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     clips = load_splits(["test"])[1]["test"].clips
     for approach in APPROACHES:
@@ -61,34 +65,37 @@ def run(args: argparse.Namespace) -> None:
         print(f"export: {exported.path}: {result}", flush=True)
 
 
-class HalfPrecision(nn.Module):
-    """Rounds features like the stored ones, on which the head was trained."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return features.half().float()
-
-
-class WholeClip(nn.Module):
-    """Views (clips, frames, modalities, size, size, 3) to probabilities (clips, frames, classes)."""
-
-    def __init__(self, network: VideoNetwork, temperature: float) -> None:
-        super().__init__()
-        self.network, self.temperature = network, temperature
-
-    def forward(self, views: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(self.network(views) / self.temperature, -1)
-
-
-class OneFrame(WholeClip):
-    """A view (modalities, size, size, 3) and states (windows, state_size) to probabilities and new states."""
-
-    def forward(self, view: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
-        logits, new_state = self.network.step(view, state)
-        return torch.softmax(logits / self.temperature, -1), new_state
-
-
-def export(recognizer: TorchRecognizer, folder: Path) -> None:
+def export(recognizer: "TorchRecognizer", folder: Path) -> None:
     """Write model.onnx and stream.onnx into a folder."""
+    import torch
+    from torch import nn
+
+    from glimpse.features.backbone import MEAN, STD, fuse_conv_bn, load_backbone
+    from glimpse.model.network import VideoNetwork
+
+    class HalfPrecision(nn.Module):
+        """Rounds features like the stored ones, on which the head was trained."""
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return features.half().float()
+
+    class WholeClip(nn.Module):
+        """Views (clips, frames, modalities, size, size, 3) to probabilities (clips, frames, classes)."""
+
+        def __init__(self, network: VideoNetwork, temperature: float) -> None:
+            super().__init__()
+            self.network, self.temperature = network, temperature
+
+        def forward(self, views: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(self.network(views) / self.temperature, -1)
+
+    class OneFrame(WholeClip):
+        """A view (modalities, size, size, 3) and states (windows, state_size) to probabilities and new states."""
+
+        def forward(self, view: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+            logits, new_state = self.network.step(view, state)
+            return torch.softmax(logits / self.temperature, -1), new_state
+
     backbones: list[nn.Module] = [fuse_conv_bn(load_backbone(state)) for state in recognizer.model.backbones]
     if not recognizer.finetuned:
         backbones = [nn.Sequential(backbone, HalfPrecision()) for backbone in backbones]
@@ -107,9 +114,15 @@ def export(recognizer: TorchRecognizer, folder: Path) -> None:
 
 
 def write_onnx(
-    path: Path, module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: list[str], metadata: Mapping[str, str]
+    path: Path,
+    module: "nn.Module",
+    inputs: Mapping[str, "torch.Tensor"],
+    outputs: list[str],
+    metadata: Mapping[str, str],
 ) -> None:
     """Write a module as an ONNX file. The first axis of its last input, clips or windows, may have any length."""
+    import torch
+
     dynamic = tuple({0: torch.export.Dim("count")} if name == [*inputs][-1] else {} for name in inputs)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the exporter's, about itself
@@ -127,7 +140,7 @@ def write_onnx(
         file.write(model.SerializeToString(deterministic=True))
 
 
-def compare(recognizer: TorchRecognizer, exported: OnnxRecognizer, clips: Sequence[str], store: FrameStore) -> str:
+def compare(recognizer: "TorchRecognizer", exported: OnnxRecognizer, clips: Sequence[str], store: FrameStore) -> str:
     """Compare both on the same clips, whole and frame by frame; returns a sentence, exits beyond MAX_DIFF."""
     max_diff, agreements, seconds = 0.0, 0, []
     for clip in clips:

@@ -10,13 +10,16 @@ Writes metrics/label_issues.csv, a row per clip, the lowest label quality first.
 
 import argparse
 import importlib.util
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from glimpse.core.files import write_table
 from glimpse.core.settings import read_settings
 from glimpse.tools import cross_validation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OUTPUT = "metrics/label_issues.csv"
 
@@ -38,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"label-issues: {issues} of {len(table)} labels are probably wrong: {OUTPUT}, the lowest quality first")
 
 
-def find_label_issues(predictions: pd.DataFrame) -> pd.DataFrame:
+def find_label_issues(predictions: "pd.DataFrame") -> "pd.DataFrame":
     """Rate the label of each clip, from the test rows of `run_trials`.
 
     Columns: clip, group, given_label, predicted_label, p_given and p_predicted (their probabilities, mean over seeds),

@@ -10,15 +10,19 @@ metrics/study-trials.csv (one row per training).
 
 import argparse
 from dataclasses import fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from glimpse.core.files import atomic_write, write_table
 from glimpse.core.settings import read_settings
-from glimpse.evaluate.intervals import PairedDifference, Score
 from glimpse.tools import cross_validation
 from glimpse.tools.cross_validation import FoldedClips, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from glimpse.evaluate.intervals import PairedDifference, Score
 
 TRAIN_SHARES = (0.25, 0.5, 0.75)  # of the training groups, for the learning curve
 ORDERLESS = {"mean": "the mean", "attention": "attention", "ridge": "ridge regression"}
@@ -28,6 +32,8 @@ add_arguments = cross_validation.add_arguments
 
 def run(args: argparse.Namespace) -> None:
     cross_validation.check_counts(args)
+    import pandas as pd
+
     settings = read_settings()
     data = cross_validation.load_clips("study", settings, args.folds)
     all10, first5 = (Trial.from_settings(settings, approach) for approach in ("all10", "first5"))
@@ -78,17 +84,41 @@ def plan(all10: Trial, first5: Trial, data: FoldedClips, seeds: int) -> dict[str
 class StudyResults:
     """The predictions of the trials for their test clips, by the name of the result."""
 
-    def __init__(self, table: pd.DataFrame, trials: dict[str, list[Trial]]) -> None:
+    def __init__(self, table: "pd.DataFrame", trials: dict[str, list[Trial]]) -> None:
+        import pandas as pd
+
         test = table[table["split"] == "test"]
         self.predictions = {key: test.merge(pd.DataFrame(planned)) for key, planned in trials.items()}
 
-    def score(self, key: str) -> Score:
+    def score(self, key: str) -> "Score":
         """Accuracy over all folds, mean over seeds."""
-        return cross_validation.trials_score(self.predictions[key])
+        return trials_score(self.predictions[key])
 
-    def difference(self, first: str, second: str) -> PairedDifference:
+    def difference(self, first: str, second: str) -> "PairedDifference":
         """Difference in accuracy on the same clips, second minus first."""
-        return cross_validation.trials_difference(self.predictions[first], self.predictions[second])
+        return trials_difference(self.predictions[first], self.predictions[second])
+
+
+def by_clip(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A row for each clip in rows of `run_trials`: clip, group, and correct, the share of its trials that are."""
+    return table.groupby("clip", as_index=False).agg(group=("group", "first"), correct=("correct", "mean"))
+
+
+def trials_score(table: "pd.DataFrame") -> "Score":
+    """Accuracy over the clips in rows of `run_trials`, mean over their trials."""
+    from glimpse.evaluate.intervals import accuracy_score
+
+    clips = by_clip(table)
+    return accuracy_score(clips["correct"].to_numpy(), clips["group"])
+
+
+def trials_difference(first: "pd.DataFrame", second: "pd.DataFrame") -> "PairedDifference":
+    """Difference in accuracy on the same clips, second minus first."""
+    from glimpse.evaluate.intervals import paired_difference
+
+    before, after = by_clip(first), by_clip(second)
+    assert after["clip"].equals(before["clip"])
+    return paired_difference(before["correct"].to_numpy(), after["correct"].to_numpy(), after["group"])
 
 
 def appearance_motion_order(results: StudyResults, modalities: int, crop_follows: bool) -> list[str]:
@@ -141,7 +171,7 @@ def stability(results: StudyResults) -> str:
     return f"How stable is a score? Standard deviation {text}, {100 * over_folds:.1f} points from fold to fold."
 
 
-def learning_curve(results: StudyResults) -> tuple[list[Score], float, str]:
+def learning_curve(results: StudyResults) -> tuple[list["Score"], float, str]:
     """Accuracy by share of the training groups, the accuracy expected for twice the clips, and a sentence.
 
     The error is assumed to fall as a power of the number of clips (Hestness et al. 2017): a straight line through the
@@ -162,15 +192,17 @@ def learning_curve(results: StudyResults) -> tuple[list[Score], float, str]:
     return scores, doubled, f"{text}. Twice as many clips would give {expected} (an extrapolation)."
 
 
-def unknown_actions(results: StudyResults, max_error: float) -> tuple[dict[str, Score], str]:
+def unknown_actions(results: StudyResults, max_error: float) -> tuple[dict[str, "Score"], str]:
     """How often clips of an action that was never trained on, and of known actions, are "unknown"; and a sentence."""
+    import pandas as pd
+
     tables = [table for key, table in results.predictions.items() if key.startswith("without ")]
     if not tables:
         return {}, "An action that was never trained on: not measured, since one of only two actions can't be left out."
     table = pd.concat(tables)
     table["correct"] = ~table["answered"]  # its mean is the share that is unknown
     left_out = table["action"] == table["left_out"]
-    novel, known = (cross_validation.trials_score(rows) for rows in (table[left_out], table[~left_out]))
+    novel, known = (trials_score(rows) for rows in (table[left_out], table[~left_out]))
     return {"unknown, never trained on": novel, "unknown, known action": known}, (
         f'An action that was never trained on: {novel} of its clips are "unknown" (n = {novel.n}), and {known} of the '
         f"clips of known actions (n = {known.n}), at the threshold for {max_error:.0%} errors."
