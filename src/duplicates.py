@@ -14,8 +14,7 @@ def main() -> None:
 
     from glimpse.core.files import read_table, write_table
     from glimpse.core.frame_store import FrameStore
-    from glimpse.duplicates.near_duplicates import near_duplicates
-    from glimpse.duplicates.thumbnails import all_thumbnails
+    from glimpse.duplicates.near_duplicates import all_thumbnails, near_duplicates
 
     clips = sorted(read_table("data/clips.csv", ["clip"])["clip"])
     thumbnails = all_thumbnails(clips, FrameStore("data/frames"))

@@ -13,7 +13,7 @@ def main() -> None:
     from glimpse.core.frame_store import FrameStore
     from glimpse.core.settings import read_settings
     from glimpse.features.augment import hflip_allowed
-    from glimpse.features.extract import extract_all, gather
+    from glimpse.features.extract_all import extract_all, gather
 
     settings = read_settings()
     table = read_table("data/clips.csv", ["clip", "action"])

@@ -22,8 +22,8 @@ def main() -> None:
 
     from glimpse.core.files import write_table
     from glimpse.core.settings import read_settings
-    from glimpse.frames.dataset import find_clips
     from glimpse.frames.decode_all import CLIP_COLUMNS, DAMAGED_BELOW, check, decode_all, select_clips, write_shards
+    from glimpse.frames.find_clips import find_clips
 
     settings = read_settings()
     clips, rejected = find_clips(settings.dataset)

@@ -17,16 +17,15 @@ def main() -> None:
     from glimpse.core.splits import SPLITS
     from glimpse.split import assign
     from glimpse.split.groups import assign_group_names, groups_from_names
-    from glimpse.split.labels import read_corrections
+    from glimpse.split.labels import read_manual_table, report_unknown_clips
     from glimpse.split.leakage import find_leaks, leaked_test_clips, merge_groups, warning_text
-    from glimpse.split.manual_tables import read_manual_table, report_unknown_clips
 
     settings = read_settings()
     rule = settings.split
     columns = ["clip", "action", "folder"]
     table = read_table("data/clips.csv", columns)[columns]
     manual_groups = read_manual_table("data/groups.csv", "group")
-    corrections = read_corrections("data/labels.csv")
+    corrections = read_manual_table("data/labels.csv", "action")
     report_unknown_clips("data/groups.csv", manual_groups, table["clip"])
     report_unknown_clips("data/labels.csv", corrections, table["clip"])
     pairs = assign.read_duplicate_pairs("data/duplicates.csv", table["clip"])
@@ -61,7 +60,7 @@ def main() -> None:
         table = table[table["split"] != ""]
     print("clips (groups) per action and split:")
     print(assign.describe_counts(table), flush=True)
-    assign.check_splits(table, table["original_group"])
+    assign.check_splits(table)
 
     write_table("data/split.csv", table[["clip", "action", "group", "split", "leaked"]])
     counts = table["split"].value_counts()

@@ -24,7 +24,7 @@ def main() -> None:
     from glimpse.model.calibration import calibrate
     from glimpse.model.config import ModelConfig
     from glimpse.model.model_file import TrainedModel, save_model
-    from glimpse.train.build import build_trainer, median_seconds, trained_weights
+    from glimpse.train.build_trainer import build_trainer, median_seconds, trained_weights
     from glimpse.train.checkpoint import Checkpoint, training_code
     from glimpse.train.datasets import UNLIMITED_VIEWS, FrameSampler
 

@@ -253,6 +253,7 @@ def visit(browser, served):
     def open_page(**options):
         context = browser.new_context(**options)
         contexts.append(context)
+        context.set_default_timeout(120_000)  # milliseconds, for a busy machine
         page = context.new_page()
         page.on("request", lambda request: requests.append(request.url))
         page.on("response", lambda response: refused.append(response.url) if response.status >= 400 else None)

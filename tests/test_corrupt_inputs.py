@@ -14,7 +14,7 @@ import torch
 
 from glimpse import cli
 from glimpse.core import files, frame_store
-from glimpse.features.extract import gather
+from glimpse.features.extract_all import gather
 from glimpse.frames import decode_all
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.model.model_file import FORMAT, load_model

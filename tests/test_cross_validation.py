@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from conftest import ROOT, run_tool, write_params
 
 from glimpse.core.settings import read_settings
-from glimpse.tools import cross_validation, study
+from glimpse.tools import ablate, cross_validation, study
 from glimpse.tools.cross_validation import FoldedClips, Trial, load_clips, run_trials
 
 BASE = Trial(num_frames=4, head="ridge", num_modalities=1, seed=0, fold=0)
@@ -49,7 +50,7 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def trained(monkeypatch):
+def trained_trials(monkeypatch):
     """Train in this process; the list of the trials that were trained."""
     trials = []
 
@@ -91,21 +92,21 @@ def test_an_action_that_is_left_out_is_tested_and_never_trained_on():
     assert "b" in {data.actions[row] for row in splits["test"]}
 
 
-def test_a_repeated_run_trains_nothing_and_gives_the_same_table(project, trained, capsys):
+def test_a_repeated_run_trains_nothing_and_gives_the_same_table(project, trained_trials, capsys):
     settings = read_settings()
     data = load_clips("study", settings, 3)
     trials = [replace(BASE, fold=fold) for fold in range(3)]
     table = run_trials(trials, data, settings)
-    assert trained == trials and "already" not in capsys.readouterr().out
+    assert trained_trials == trials and "already" not in capsys.readouterr().out
     again = run_trials(trials, data, settings)
-    assert trained == trials and "3 of 3 trainings are in .cache/trials/ already" in capsys.readouterr().out
+    assert trained_trials == trials and "3 of 3 trainings are in .cache/trials/ already" in capsys.readouterr().out
     pd.testing.assert_frame_equal(table, again)
     test = table[table["split"] == "test"]
     assert sorted(test["clip"]) == sorted(data.clips) and test["correct"].mean() > 0.6
     assert np.allclose(table[["p(a)", "p(b)", "p(c)"]].sum(axis=1), 1)
 
 
-def test_whatever_can_change_the_logits_trains_again(project, trained):
+def test_whatever_can_change_the_logits_trains_again(project, trained_trials):
     settings = read_settings()
     data = load_clips("study", settings, 3)
     run_trials([BASE], data, settings)
@@ -117,25 +118,25 @@ def test_whatever_can_change_the_logits_trains_again(project, trained):
     ]
     for number, arguments in enumerate(others, 2):
         run_trials(*arguments)
-        assert len(trained) == number
+        assert len(trained_trials) == number
     features = np.load("data/features.npy")
     features[0, 0, 0, 0] += 1
     np.save("data/features.npy", features)
     run_trials([BASE], data, settings)
-    assert len(trained) == len(others) + 2
+    assert len(trained_trials) == len(others) + 2
     evaluate = settings.evaluate.model_copy(update={"max_error": 0.3})
     run_trials([BASE], data, settings.model_copy(update={"evaluate": evaluate, "dataset": "elsewhere"}))
-    assert len(trained) == len(others) + 2  # neither changes them
+    assert len(trained_trials) == len(others) + 2  # neither changes them
 
 
-def test_a_damaged_cache_entry_is_trained_again(project, trained):
+def test_a_damaged_cache_entry_is_trained_again(project, trained_trials):
     settings = read_settings()
     data = load_clips("study", settings, 3)
     run_trials([BASE], data, settings)
     (entry,) = (project / ".cache/trials").glob("*/*.npz")
     entry.write_bytes(entry.read_bytes()[:-7])
     run_trials([BASE], data, settings)
-    assert len(trained) == 2
+    assert len(trained_trials) == 2
 
 
 @pytest.mark.slow
@@ -147,14 +148,17 @@ def test_a_killed_study_goes_on_from_the_trainings_that_are_done(project, capsys
     (project / "start.py").write_text(code)
     command, environment = [sys.executable, "start.py"], os.environ | {"PYTHONPATH": str(ROOT / "src")}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while len(entries := list((project / ".cache/trials").glob("*/*.npz"))) < 3:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    run_tool(study, "--folds", 3, "--seeds", 2)
-    printed = capsys.readouterr().out
+    try:
+        deadline = time.monotonic() + 400
+        while len(entries := list((project / ".cache/trials").glob("*/*.npz"))) < 3:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    printed = again.stdout
+    assert again.stderr == ""
     total, done = int(printed.split()[1]), len(entries)
     assert total > done and int(printed.splitlines()[1].split()[0]) >= done
     assert len(list((project / ".cache/trials").glob("*/*.npz"))) == total
@@ -163,6 +167,35 @@ def test_a_killed_study_goes_on_from_the_trainings_that_are_done(project, capsys
     run_tool(study, "--folds", 3, "--seeds", 2)
     assert f"{total} of {total} trainings are in .cache/trials/ already" in capsys.readouterr().out
     assert [path.read_bytes() for path in files] == contents
+
+
+def test_ablations_are_compared_with_the_default_settings_and_repeats_train_nothing(
+    project, trained_trials, monkeypatch
+):
+    stages = []
+
+    def run_stages(work, tree, names):
+        stages.append(names)
+        shutil.copytree(project / "data", work / "data", dirs_exist_ok=True)
+
+    monkeypatch.setattr(ablate, "run_stages", run_stages)
+    (project / "clips").mkdir()
+    for name in ablate.MANUAL_TABLES:
+        (project / name).write_text("clip\n")
+    arguments = ["clips", "--folds", 3, "--seeds", 1, "--only", "ridge", "--out", "table.csv"]
+    run_tool(ablate, *arguments)
+    assert (
+        stages == [["frames", "duplicates", "split", "features"], ["frames", "features"]] and len(trained_trials) == 6
+    )
+    table = pd.read_csv("table.csv")
+    assert table["ablation"].tolist() == [ablate.BASELINE, "ridge"] and set(table["clips"]) == {"clips"}
+    assert table["difference"].isna().tolist() == [True, False]
+    difference = table["val_accuracy"][1] - table["val_accuracy"][0]
+    assert table["difference"][1] == pytest.approx(difference, abs=2e-4)
+    run_tool(ablate, *arguments)
+    assert len(trained_trials) == 6
+    again = pd.read_csv("table.csv")
+    pd.testing.assert_frame_equal(table.drop(columns="minutes"), again.drop(columns="minutes"))
 
 
 def test_clips_without_a_split_and_a_finetuned_backbone_are_refused_in_one_line(project):

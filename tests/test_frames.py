@@ -13,7 +13,7 @@ from glimpse.core import frame_store
 from glimpse.core.image import from_jpeg
 from glimpse.core.sampling import evenly_spaced
 from glimpse.frames import decode_all, decoder
-from glimpse.frames.dataset import find_clips
+from glimpse.frames.find_clips import find_clips
 
 ODD = ROOT.parent / "shared/data/odd"
 

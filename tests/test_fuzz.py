@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, grey_levels, peak_of, write_clip, write_params
 
 from glimpse.demo import draw
-from glimpse.frames.dataset import has_clip_name
+from glimpse.frames.find_clips import has_clip_name
 
 MUTATIONS = int(os.environ.get("GLIMPSE_MUTATIONS", 100))
 ODD = Path(os.environ.get("GLIMPSE_ODD", "not given"))

@@ -11,8 +11,7 @@ from conftest import write_params
 
 from glimpse.core.image import to_jpeg
 from glimpse.demo import draw
-from glimpse.duplicates.near_duplicates import near_duplicates
-from glimpse.duplicates.thumbnails import clip_thumbnails
+from glimpse.duplicates.near_duplicates import clip_thumbnails, near_duplicates
 from glimpse.frames.decoder import read_clip
 from glimpse.split.leakage import COLUMNS, connected_components, leaked_test_clips, merge_groups
 

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT, grey_levels, peak_of, write_clip, write_params
 
 from glimpse.frames import decode_all, decoder
-from glimpse.frames.dataset import find_clips
+from glimpse.frames.find_clips import find_clips
 
 ODD = Path(os.environ.get("GLIMPSE_ODD", "not given"))
 LACKS = "a codec that this OpenCV lacks"

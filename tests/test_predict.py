@@ -123,13 +123,6 @@ def test_python_predicts_what_the_command_prints(trained, monkeypatch, capsys, t
         predict_file(model, tmp_path / "bad.mp4")
 
 
-def test_the_processes_that_decode_need_no_torch():
-    """They start while the program imports torch: with torch they would start later, and need its memory twice."""
-    code = "import sys, glimpse.predict.clips; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src", capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
-
-
 @pytest.mark.parametrize("form", ["clips", "segments", "camera"])
 def test_the_options_of_predict_need_no_package_but_numpy_and_opencv(form):
     missing = "torch torchvision pandas scipy pydantic psutil tqdm onnxruntime onnx yaml dvc jinja2 cleanlab".split()

@@ -169,9 +169,9 @@ def test_too_few_groups_and_splits_without_an_action_are_named(project, stage):
     with pytest.raises(SystemExit, match=r"fewer than 3 groups in b \(2\)"):
         stage(project, "split")
     with pytest.raises(SystemExit, match="test lacks b"):
-        groups = pd.Series(list("123123"))
-        splits = ["train", "val", "test", "train", "val", "val"]
-        check_splits(pd.DataFrame({"action": list("aaabbb"), "group": groups, "split": splits}), groups)
+        groups, splits = list("123123"), ["train", "val", "test", "train", "val", "val"]
+        columns = {"action": list("aaabbb"), "original_group": groups, "group": groups, "split": splits}
+        check_splits(pd.DataFrame(columns))
 
 
 def test_official_lists_are_followed_and_val_is_taken_from_train_by_group(project, stage):

@@ -14,7 +14,7 @@ from glimpse.core.splits import Split, load_splits
 from glimpse.inference.confidence import frames_to_stable
 from glimpse.inference.torch_recognizer import TorchRecognizer
 from glimpse.model.model_file import load_model
-from glimpse.train.build import median_seconds
+from glimpse.train.build_trainer import median_seconds
 from glimpse.train.loop import Trainer, class_weights, sequence_loss
 
 

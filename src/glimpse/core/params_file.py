@@ -92,9 +92,7 @@ def with_text_keys(value: Any) -> Any:
 
 def first_mistake(error: ValidationError, tree: dict[str, Any], schemas: dict[str, dict[str, Any]]) -> str:
     """The first of pydantic's errors in the file's order, in one line; missing keys come last."""
-    groups: dict[str, list[str]] = {}
-    for group, _, name in (key.rpartition(".") for key in schemas):
-        groups.setdefault(group, []).append(name)
+    groups = {key.partition(".")[0] for key in schemas if "." in key}
     mistakes: dict[str, str] = {}
     for mistake in error.errors(include_url=False, include_input=False):
         location = mistake["loc"]  # of a union: with the variant at the end
@@ -105,11 +103,12 @@ def first_mistake(error: ValidationError, tree: dict[str, Any], schemas: dict[st
     key = next((key for key in keys if key in mistakes), next(iter(mistakes)))
     group, _, name = key.rpartition(".")
     if mistakes[key] == "extra_forbidden":
-        likely = difflib.get_close_matches(key, [*schemas, *filter(None, groups)], n=1)
+        likely = difflib.get_close_matches(key, [*schemas, *groups], n=1)
         if key in schemas:
             return f"{key} is not a setting: write {name} below {group}"
         return f"{format_value(key)} is not a setting" + (f": did you mean {likely[0]}?" if likely else "")
-    allowed = allowed_values(schemas[key]) if key in schemas else f"settings below it: {', '.join(groups[key])}"
+    names = ", ".join(below.removeprefix(f"{key}.") for below in schemas if below.startswith(f"{key}."))
+    allowed = f"settings below it: {names}" if key in groups else allowed_values(schemas[key])
     if mistakes[key] == "missing":
         return f"{key} is missing: it takes {allowed}"
     value = tree[group][name] if group else tree[name]

@@ -1,5 +1,8 @@
 """Draws the demo clips and writes them as video files; src/demo.py describes them."""
 
+from functools import partial
+from itertools import product
+from operator import call
 from pathlib import Path
 
 import cv2
@@ -17,18 +20,15 @@ CEILINGS = {frames: (len(ACTIONS) - len(pairs)) / len(ACTIONS) for frames, pairs
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 QUALITY = 20  # on the scale of OpenCV's AVI writer: about 180 kB per clip
 
-ClipJob = tuple[Path, str, int, int, int]  # the arguments of write_clip
-
 
 def write_clip(path: Path, action: str, actor: int, repetition: int, seed: int) -> None:
     """Draw one clip into a new file. Raises OSError if it could not be written completely."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # repetitions count from 1: the actor itself is drawn from [seed, actor], which NumPy takes for [seed, actor, 0, 0]
     rng = np.random.default_rng([seed, actor, ACTIONS.index(action), repetition])
-    frames = draw_clip(action, make_actor(actor, seed), rng)
     writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, MJPG, FPS, (WIDTH, HEIGHT))
     writer.set(cv2.VIDEOWRITER_PROP_QUALITY, QUALITY)
-    for frame in frames:
+    for frame in draw_clip(action, make_actor(actor, seed), rng):
         writer.write(frame)
     writer.release()
     with open(path, "rb") as file:  # OpenCV's reader would print messages about an incomplete clip
@@ -40,17 +40,11 @@ def write_clip(path: Path, action: str, actor: int, repetition: int, seed: int) 
 def draw_all(folder: Path | str, actors: int, repetitions: int, seed: int, workers: int | None = None) -> int:
     """Draw actors x repetitions clips of every action, then replace `folder` by them. Returns the number of clips."""
     with atomic_folder(folder) as new_folder:
-        jobs = [
-            (new_folder / action / f"actor{actor:02d}_{action}_{repetition}.avi", action, actor, repetition, seed)
-            for action in ACTIONS
-            for actor in range(actors)
-            for repetition in range(1, repetitions + 1)
-        ]
-        with parallel_map(_write_job, jobs, workers) as results:
+        jobs = []
+        for action, actor, repetition in product(ACTIONS, range(actors), range(1, repetitions + 1)):
+            path = new_folder / action / f"actor{actor:02d}_{action}_{repetition}.avi"
+            jobs.append(partial(write_clip, path, action, actor, repetition, seed))
+        with parallel_map(call, jobs, workers) as results:
             for _ in tqdm(results, "demo", len(jobs), disable=None):
                 pass
     return len(jobs)
-
-
-def _write_job(job: ClipJob) -> None:
-    write_clip(*job)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 ACTIONS = ("wave", "sit_down", "stand_up", "lift", "lower")
 SITTING, HOLDING = ("sit_down", "stand_up"), ("lift", "lower")
@@ -44,13 +45,10 @@ def towards(angle: float) -> np.ndarray:
     return np.sin(angle) * AHEAD + np.cos(angle) * UP
 
 
-def colours(
-    rng: np.random.Generator, saturation: Range, value: Range, hue: Range = (0, 1), *, n: int = 80
-) -> np.ndarray:
+def colours(rng: Generator, saturation: Range, value: Range, hue: Range = (0, 1), *, n: int = 80) -> np.ndarray:
     """n random BGR colours (n, 3), 0 to 255, from ranges of 0 to 1."""
     low, high = zip(hue, saturation, value, strict=True)
-    hsv = rng.uniform(low, high, (n, 3))
-    return np.array([colorsys.hsv_to_rgb(*row)[::-1] for row in hsv]) * 255
+    return np.array([colorsys.hsv_to_rgb(*hsv)[::-1] for hsv in rng.uniform(low, high, (n, 3))]) * 255
 
 
 def clearest(choices: np.ndarray, *backgrounds: np.ndarray) -> np.ndarray:
@@ -60,7 +58,7 @@ def clearest(choices: np.ndarray, *backgrounds: np.ndarray) -> np.ndarray:
     return choices[np.argmax(np.minimum(distance, 38))]  # 38: a clear difference, even with noise
 
 
-def paint_place(rng: np.random.Generator) -> np.ndarray:
+def paint_place(rng: Generator) -> np.ndarray:
     """A room or a meadow, EDGE pixels wider than the frame on every side: (304, 384, 3) BGR uint8."""
     rows, columns = FINE * (HEIGHT + 2 * EDGE), FINE * (WIDTH + 2 * EDGE)
     indoors, ground = rng.random() < 0.5, int(rows * rng.uniform(0.66, 0.78))
@@ -100,7 +98,7 @@ def make_actor(number: int, seed: int) -> SimpleNamespace:
     )  # fmt: skip
 
 
-def make_take(rng: np.random.Generator) -> SimpleNamespace:
+def make_take(rng: Generator) -> SimpleNamespace:
     """What varies between the clips of an actor: TAKE and more, drawn in the same way for every action."""
     return SimpleNamespace(
         **{name: rng.uniform(*ends) for name, ends in TAKE.items()},
@@ -193,7 +191,7 @@ def draw_figure(joints: SimpleNamespace, actor: SimpleNamespace, take: SimpleNam
     return canvas
 
 
-def draw_clip(action: str, actor: SimpleNamespace, rng: np.random.Generator) -> list[np.ndarray]:
+def draw_clip(action: str, actor: SimpleNamespace, rng: Generator) -> list[np.ndarray]:
     """The frames of a clip, each (120, 160, 3) BGR uint8. Frame i of n shows clip time (i + 0.5) / n."""
     take, frames = make_take(rng), []
     for t in (np.arange(take.frames) + 0.5) / take.frames:

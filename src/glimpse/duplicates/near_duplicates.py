@@ -6,13 +6,20 @@ hash, then by the correlation of their pixels. With a fixed camera many clips of
 clips that match many others, the motion must match too, frame by frame.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
-from glimpse.duplicates.thumbnails import HEIGHT, WIDTH
+from glimpse.core.frame_store import FrameStore
+from glimpse.core.image import from_jpeg
+from glimpse.core.sampling import evenly_spaced
 
+HEIGHT, WIDTH = 48, 64  # of a grey thumbnail, in pixels
+MAX_FRAMES = 20  # frames per clip that are compared
 CROP_OFFSETS = ((1, 1), (0, 0), (0, 3), (2, 0), (2, 3))  # top and left
 CROPS = [(0, 0, HEIGHT, WIDTH)] + [(top, left, top + 46, left + 61) for top, left in CROP_OFFSETS]
 CROP_PAIRS = [(0, crop) for crop in range(len(CROPS))] + [(crop, 0) for crop in range(1, len(CROPS))]
@@ -22,6 +29,21 @@ MIN_MOTION_CORRELATION = 0.87, 0.93  # with the mean of both clips as background
 MANY_MATCHES = 4, 0.1  # number of clips, and fraction of all clips: those that match so many show a shared background
 MOTION_NOISE = 0.01  # fraction of a thumbnail's contrast: less motion is noise
 TRIMS = [(start / 20, end / 20) for start in range(6) for end in range(4)]  # fractions cut off at the start and end
+
+
+def all_thumbnails(clips: list[str], store: FrameStore) -> np.ndarray:
+    """Thumbnails of all clips: uint8 (clips, frames, 48, 64)."""
+    cv2.setNumThreads(1)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        thumbnails = pool.map(lambda clip: clip_thumbnails(store.load(clip).frames), clips)
+        return np.stack(list(tqdm(thumbnails, "duplicates", len(clips), unit="clip", disable=None)))
+
+
+def clip_thumbnails(jpegs: list[bytes]) -> np.ndarray:
+    """Thumbnails of up to MAX_FRAMES frames, evenly spaced over a clip's stored frames: uint8 (frames, 48, 64)."""
+    positions = evenly_spaced(len(jpegs), min(MAX_FRAMES, len(jpegs)))
+    grey = [from_jpeg(jpegs[position], cv2.IMREAD_REDUCED_GRAYSCALE_2) for position in positions]  # half size: faster
+    return np.stack([cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for frame in grey])
 
 
 def near_duplicates(thumbnails: np.ndarray) -> list[tuple[int, int, float]]:
@@ -39,8 +61,7 @@ def near_duplicates(thumbnails: np.ndarray) -> list[tuple[int, int, float]]:
             if _correlation(contrasts(first), contrasts(second)) >= MIN_CORRELATION:
                 matches.append((first, second, float(distances[offset])))
     match_counts = np.bincount([clip for match in matches for clip in match[:2]], minlength=len(hashes))
-    number, fraction = MANY_MATCHES
-    shared_background = match_counts >= max(number, fraction * len(hashes))
+    shared_background = match_counts >= max(MANY_MATCHES[0], MANY_MATCHES[1] * len(hashes))
     return [
         (first, second, distance)
         for first, second, distance in matches

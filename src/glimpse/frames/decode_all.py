@@ -16,7 +16,7 @@ from glimpse.core import frame_store, image, sampling
 from glimpse.core.files import atomic_folder, cache_key, source_hash
 from glimpse.core.parallel import ProcessPool
 from glimpse.frames import decoder
-from glimpse.frames.dataset import ClipFile, has_clip_name
+from glimpse.frames.find_clips import ClipFile, has_clip_name
 
 CACHE = Path(".cache/frames")
 SAMPLE = 8  # clips decoded first, to estimate how long the others will take

@@ -16,7 +16,7 @@ import numpy as np
 from glimpse.core.frame_store import StoredClip
 from glimpse.core.image import frame_difference, resize_short_side, to_jpeg
 from glimpse.core.sampling import evenly_spaced
-from glimpse.frames.dataset import NOT_UTF8, is_utf8
+from glimpse.frames.find_clips import NOT_UTF8, is_utf8
 
 MIN_SIDE = 24  # pixels; no action can be seen in a smaller frame
 MAX_PIXELS = 8192 * 8192  # per frame: twice those of 8K; a larger size is a damaged header, and would need much memory
@@ -143,10 +143,7 @@ def _codec_name(fourcc: bytes) -> str:
 def _decode_positions(
     reader: cv2.VideoCapture, positions: np.ndarray, interval: int, size: int
 ) -> tuple[dict[int, DecodedFrame], int]:
-    """Decode to the end: {position: frame} for `positions`, and the number of frames.
-
-    interval: frames from a position back to the one that its difference refers to.
-    """
+    """Decode to the end: {position: frame} and the number of frames; differences go `interval` frames back."""
     requested = set(positions.tolist())
     references = {max(0, position - interval) for position in requested}
     decoded: dict[int, DecodedFrame] = {}

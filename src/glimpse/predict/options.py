@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from glimpse.frames.dataset import is_clip_file
+from glimpse.frames.find_clips import is_clip_file
 
 
 def number_type(convert: type[float], is_valid: Callable[[float], bool], expected: str) -> Callable[[str], float]:

@@ -24,8 +24,7 @@ def read_duplicate_pairs(path: Path | str, clips: Iterable[str]) -> list[tuple[s
 def read_official_lists(folder: Path | str, number: int) -> dict[str, str]:
     """Read the official train and test list of a split: {clip: "train" | "test"}; empty if there are no lists."""
     if not list(Path(folder).glob("trainlist*.txt")):
-        others = [path.name for path in sorted(Path(folder).glob("[!.]*")) if path.name != "README.md"]
-        if others:
+        if others := sorted(path.name for path in Path(folder).glob("[!.]*") if path.name != "README.md"):
             files = f"no trainlist{number:02d}.txt and testlist{number:02d}.txt"
             raise SystemExit(f"split.official_lists: {folder} contains {others[0]}, but {files}")
         return {}
@@ -55,19 +54,17 @@ def assign_splits(table: pd.DataFrame, settings: SplitSettings, official: dict[s
         splits = table["clip"].map(lambda clip: official.get(clip, ""))
         train = table[splits == "train"]
         if len(train):
-            splits.update(_assign_shares(train, {"train": 1 - settings.val, "val": settings.val}, seed))
+            class_counts = class_counts_by_group(train["action"], train["group"])
+            groups = assign_groups(class_counts, {"train": 1 - settings.val, "val": settings.val}, seed)
+            splits.update(train["group"].map(groups))
         return splits
-    if settings.folds:
-        class_counts = class_counts_by_group(table["action"], table["group"])
-        groups = fold_split(class_counts, settings.folds, settings.fold, settings.val, seed, seed)
-        return table["group"].map(groups)
-    train_share = 1 - settings.test - settings.val
-    return _assign_shares(table, {"train": train_share, "val": settings.val, "test": settings.test}, seed)
-
-
-def _assign_shares(table: pd.DataFrame, shares: dict[str, float], seed: int) -> pd.Series:
     class_counts = class_counts_by_group(table["action"], table["group"])
-    return table["group"].map(assign_groups(class_counts, shares, seed))
+    if settings.folds:
+        groups = fold_split(class_counts, settings.folds, settings.fold, settings.val, seed, seed)
+    else:
+        shares = {"train": 1 - settings.test - settings.val, "val": settings.val, "test": settings.test}
+        groups = assign_groups(class_counts, shares, seed)
+    return table["group"].map(groups)
 
 
 def describe_counts(table: pd.DataFrame) -> str:
@@ -77,26 +74,25 @@ def describe_counts(table: pd.DataFrame) -> str:
     return cells.reindex(columns=SPLITS, fill_value="-").to_string()
 
 
-def check_splits(table: pd.DataFrame, original_groups: pd.Series) -> None:
-    """Exit with one line if an action has too few groups, or is missing in a split.
+def check_splits(table: pd.DataFrame) -> None:
+    """Exit with one line if an action has too few groups, or is missing in a split, and say if merging may be why.
 
-    original_groups: the group of each row before merging; the line says so if merging may be the cause.
+    table: columns action, original_group (before merging), group and split.
     """
-    merged, numbers = "", (original_groups.nunique(), table["group"].nunique())
-    if numbers[1] < numbers[0]:
-        merged = f". Groups with near duplicates were merged ({numbers[0]} became {numbers[1]}): see data/leaks.csv; "
-        merged += "if its pairs are no copies, set split.near_duplicates to report"
-    groups, before = (column.groupby(table["action"]).nunique() for column in (table["group"], original_groups))
-    few = groups[groups < MIN_GROUPS]
+    before, after, merged = table["original_group"].nunique(), table["group"].nunique(), ""
+    if after < before:
+        merged = f". Groups with near duplicates were merged ({before} became {after}): see data/leaks.csv; if its "
+        merged += "pairs are no copies, set split.near_duplicates to report"
+    groups = table.groupby("action")[["original_group", "group"]].nunique()
+    few = groups[groups["group"] < MIN_GROUPS]
     if len(few):
-        actions = ", ".join(f"{action} ({count})" for action, count in few.items())
+        actions = ", ".join(f"{action} ({count})" for action, count in few["group"].items())
         raise SystemExit(
             f"split: fewer than {MIN_GROUPS} groups in {actions}: a group stands for one person or source and is never "
             "divided, so train, val and test need one each. Add clips of others, or set split.group_by"
-            f"{merged if before[few.index].max() >= MIN_GROUPS else ''}"
+            f"{merged if few['original_group'].max() >= MIN_GROUPS else ''}"
         )
     missing = {split: sorted(set(table["action"]) - set(table["action"][table["split"] == split])) for split in SPLITS}
-    lacking = [f"{split} lacks {', '.join(actions)}" for split, actions in missing.items() if actions]
-    if lacking:
+    if lacking := [f"{split} lacks {', '.join(actions)}" for split, actions in missing.items() if actions]:
         remedy = "add clips of other groups, or change split.test, val or folds"
         raise SystemExit(f"split: {'; '.join(lacking)}: {remedy}{merged}")

@@ -84,8 +84,7 @@ def leaked_test_clips(leaks: pd.DataFrame) -> set[str]:
 def warning_text(leaks: pd.DataFrame, test_clips: int, groups_setting: str, official: bool) -> str:
     """One line about the reported pairs; "" if there are none.
 
-    test_clips: number of clips in test. groups_setting: what to set against clips that are related by name.
-    official: whether there are official lists.
+    test_clips: number of clips in test; groups_setting: what to set against relations by name; official: with lists.
     """
     reported = leaks[leaks["handling"] == "reported"]
     if reported.empty:

@@ -15,12 +15,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
+import yaml
 
-    from glimpse.core.settings import Settings
+from glimpse.core.files import write_table
+from glimpse.core.params_file import load_params, with_overrides
+from glimpse.core.settings import Settings, parse_settings
+from glimpse.tools import cross_validation
 
 ROOT = Path(__file__).resolve().parents[3]
 BASELINE = "default settings"
@@ -50,38 +53,33 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "30 epochs": {"train.epochs": 30},
     "120 epochs": {"train.epochs": 120, "train.patience": 40},
 }
-MANUAL_TABLES = ("data/groups.csv", "data/labels.csv")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of `glimpse ablate`."""
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="clips: <action>/<clip> or <action>/<group>/<clip>")
-    parser.add_argument("--folds", type=int, default=5, help="folds of the cross-validation by group (default: 5)")
-    parser.add_argument("--seeds", type=int, default=2, help="trainings of each fold (default: 2)")
+    cross_validation.add_arguments(parser)
     parser.add_argument("--only", metavar="NAMES", help=f"ablations, separated by commas; all: {', '.join(ABLATIONS)}")
     parser.add_argument("--out", metavar="FILE", type=Path, default=Path("docs/ablations.csv"), help="the table")
-    parser.add_argument(
-        "--work", metavar="FOLDER", type=Path, help="default: .cache/ablate/<name of the clips' folder>"
-    )
+    help_text = "default: .cache/ablate/<name of the clips' folder>"
+    parser.add_argument("--work", metavar="FOLDER", type=Path, help=help_text)
 
 
 def run(args: argparse.Namespace) -> None:
-    from glimpse.core.params_file import load_params, with_overrides
-    from glimpse.core.settings import parse_settings
-    from glimpse.tools.study import check_counts
-
-    check_counts(args)
+    """Run the ablations one after the other; each adds its row to the table."""
+    cross_validation.check_counts(args)
     names = args.only.split(",") if args.only else list(ABLATIONS)
-    unknown = [name for name in names if name not in ABLATIONS]
-    if unknown:
+    if unknown := [name for name in names if name not in ABLATIONS]:
         raise SystemExit(f"--only: {unknown[0]} is not one of {', '.join(ABLATIONS)}")
     if not args.folder.is_dir():
         raise SystemExit(f"{args.folder}: not a folder of clips")
-    defaults = with_overrides(load_params("params.yaml"), {"dataset": str(args.folder.resolve())})
+    dataset = args.folder.resolve()
+    defaults = with_overrides(load_params(), {"dataset": str(dataset)})
     trees = {name: with_overrides(defaults, ABLATIONS[name]) for name in dict.fromkeys([BASELINE, *names])}
     settings = {name: parse_settings(tree) for name, tree in trees.items()}
-    work = args.work or Path(".cache/ablate", args.folder.resolve().name)
-    for path in MANUAL_TABLES:
-        (work / path).parent.mkdir(parents=True, exist_ok=True)
+    work = args.work or Path(".cache/ablate", dataset.name)
+    (work / "data").mkdir(parents=True, exist_ok=True)
+    for path in ("data/groups.csv", "data/labels.csv"):
         shutil.copy(path, work / path)
     baseline = None
     for name, tree in trees.items():
@@ -90,69 +88,53 @@ def run(args: argparse.Namespace) -> None:
         run_stages(work, tree, ["frames", *grouping, "features"])
         result = validate(work, settings[name], args.folds, args.seeds)
         baseline = result if baseline is None else baseline
-        row = {"clips": args.folder.resolve().name, "folds": args.folds, "seeds": args.seeds}
-        row |= ablation_row(name, result, baseline) | {"minutes": round((time.perf_counter() - start) / 60, 1)}
-        update_table(args.out, [row])
+        row = {"clips": dataset.name, "folds": args.folds, "seeds": args.seeds, **ablation_row(name, result, baseline)}
+        row["minutes"] = round((time.perf_counter() - start) / 60, 1)
+        update_table(args.out, row)
         print("ablate:", ", ".join(f"{column} {value}" for column, value in row.items()), flush=True)
 
 
 def run_stages(work: Path, tree: dict[str, Any], stages: list[str]) -> None:
     """Run stages with these settings in the folder `work`."""
-    import yaml
-
     (work / "params.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     for stage in stages:
         command = [sys.executable, str(ROOT / "src" / f"{stage}.py")]
         process = subprocess.run(command, cwd=work, capture_output=True, text=True)
         if process.returncode:
-            raise SystemExit(
-                f"ablate: {stage}: {(process.stderr.strip() or 'ended without a message').splitlines()[-1]}"
-            )
+            message = process.stderr.strip() or "ended without a message"
+            raise SystemExit(f"ablate: {stage}: {message.splitlines()[-1]}")
 
 
-def validate(work: Path, settings: "Settings", folds: int, seeds: int) -> "pd.DataFrame":
-    """The share of trainings that predicted each validation clip correctly: a table with clip, group, correct."""
-    from glimpse.features.views import ViewConfig
-    from glimpse.tools.cross_validation import Trial, load_clips, run_trials
-
-    data = load_clips("ablate", settings, folds, work)
-    num_frames, modalities = settings.num_frames("all10"), ViewConfig.from_settings(settings.features).num_modalities
-    trials = [
-        Trial(num_frames, settings.model.head, modalities, seed, fold) for seed in range(seeds) for fold in range(folds)
-    ]
+def validate(work: Path, settings: Settings, folds: int, seeds: int) -> pd.DataFrame:
+    """The rows of `run_trials` for the validation clips of all folds."""
+    data = cross_validation.load_clips("ablate", settings, folds, work)
+    trials = data.repeat(cross_validation.Trial.from_settings(settings), seeds)
     data.check(trials, "ablate")
     without_refit = settings.model_copy(update={"train": settings.train.model_copy(update={"refit": False})})
-    table = run_trials(trials, data, without_refit, work / "data/features.npy")
-    val = table[table["split"] == "val"]
-    return val.groupby("clip", as_index=False).agg(group=("group", "first"), correct=("correct", "mean"))
+    table = cross_validation.run_trials(trials, data, without_refit, work / "data/features.npy")
+    return table[table["split"] == "val"]
 
 
-def ablation_row(name: str, result: "pd.DataFrame", baseline: "pd.DataFrame") -> dict[str, Any]:
+def ablation_row(name: str, result: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, Any]:
     """Validation accuracy of an ablation, and its paired difference to the default settings, on the same clips."""
-    from glimpse.evaluate.intervals import accuracy_score, paired_difference
-
-    correct, groups = result["correct"].to_numpy(), result["group"].to_numpy()
-    score = accuracy_score(correct, groups)
-    row = {"ablation": name, "n": score.n, "groups": score.groups, "val_accuracy": score.value}
-    row |= {"low": score.low, "high": score.high}
-    if name != BASELINE:
-        if not result["clip"].equals(baseline["clip"]):
-            raise SystemExit(f"ablate: {name}: other clips could be decoded than with the default settings")
-        difference = paired_difference(baseline["correct"].to_numpy(), correct, groups)
-        row |= {"difference": difference.value}
-        row |= {"difference_low": difference.low, "difference_high": difference.high}
-    return row
+    score = cross_validation.trials_score(result)
+    row: dict[str, Any] = {"ablation": name, "n": score.n, "groups": score.groups}
+    row |= {"val_accuracy": score.value, "low": score.low, "high": score.high}
+    if name == BASELINE:
+        return row
+    if set(result["clip"]) != set(baseline["clip"]):
+        raise SystemExit(f"ablate: {name}: other clips could be decoded than with the default settings")
+    difference = cross_validation.trials_difference(baseline, result)
+    return row | {
+        "difference": difference.value, "difference_low": difference.low, "difference_high": difference.high
+    }  # fmt: skip
 
 
-def update_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows into the table, in place of those of the same clips and ablation."""
-    import pandas as pd
-
-    from glimpse.core.files import write_table
-
-    table = pd.DataFrame(rows)
+def update_table(path: Path, row: dict[str, Any]) -> None:
+    """Write a row into the table, in place of that of the same clips and ablation."""
+    table = pd.DataFrame([row])
     if path.exists():
-        existing = pd.read_csv(path)
-        replaced = existing["clips"].isin(table["clips"]) & existing["ablation"].isin(table["ablation"])
+        existing = pd.read_csv(path, converters={"clips": str})  # a folder may be called 01
+        replaced = (existing["clips"] == row["clips"]) & (existing["ablation"] == row["ablation"])
         table = pd.concat([existing[~replaced], table])
     write_table(path, table.sort_values("clips", kind="stable").round(4))

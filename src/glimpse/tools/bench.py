@@ -15,22 +15,23 @@ Reads FOLDER, params.yaml and, for latency, models/all10/. Writes to a temporary
 """
 
 import argparse
+import contextlib
 import os
-import sys
-from contextlib import suppress
+import re
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from glimpse.tools.benchmarks.throughput import Workload
+from glimpse.core.settings import read_settings
+from glimpse.frames.find_clips import find_clips
 
 ROOT = Path(__file__).resolve().parents[3]
-QUICK = ("decode", "features")
-MEASURES = (*QUICK, "pipeline", "memory", "latency")
+QUICK = ["decode", "features"]
+MEASURES = [*QUICK, "pipeline", "memory", "latency"]
 MODELS = ("models/all10/model.pt", "models/all10/model.onnx")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of `glimpse bench`."""
     parser.add_argument("folder", metavar="FOLDER", help="clips: <action>/<clip> or <action>/<group>/<clip>")
     parser.add_argument("--quick", action="store_true", help="8 clips, one round; decode and features only")
     parser.add_argument("--only", metavar="MEASURES", default="", help=f"separated by commas: {', '.join(MEASURES)}")
@@ -39,53 +40,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    chosen = args.only.split(",") if args.only else list(QUICK if args.quick else MEASURES)
+    """Run the chosen measures, latency last."""
+    chosen = args.only.split(",") if args.only else QUICK if args.quick else MEASURES
     if unknown := [name for name in chosen if name not in MEASURES]:
         raise SystemExit(f"bench: --only {','.join(unknown)}: expected some of {','.join(MEASURES)}")
-    models = [path for path in args.model or MODELS if args.model or Path(path).exists()]
-    if "latency" in chosen and not models:
-        if args.only:
-            raise SystemExit(f"{MODELS[0]}: No such file or directory: run `dvc repro` to train it")
-        print(f"latency is skipped: {MODELS[0]} does not exist")
-        chosen.remove("latency")
-    if throughput := [name for name in chosen if name != "latency"]:
-        start = os.getcwd()
-        try:
-            run_throughput(args.folder, throughput, args.quick)
-        finally:
-            os.chdir(start)
-    if "latency" in chosen:
-        from glimpse.tools.benchmarks.latency import measure_latency
+    throughput = [name for name in chosen if name != "latency"]
+    models = args.model or [path for path in MODELS if Path(path).exists()]
+    if args.only and throughput != chosen and not models:
+        raise SystemExit(f"{MODELS[0]}: No such file or directory: run `dvc repro` to train it")
+    if throughput:
+        run_throughput(args.folder, throughput, args.quick)
+    if throughput == chosen:
+        return
+    if not models:
+        return print(f"latency is skipped: {MODELS[0]} does not exist")
+    from glimpse.tools.benchmarks.latency import measure_latency
 
-        measure_latency(models, rounds=1 if args.quick else 15)
+    measure_latency(models, rounds=1 if args.quick else 15)
 
 
 def run_throughput(folder: str, measures: list[str], quick: bool) -> None:
-    """Run the measures on clips of a folder, and print a table of each. Changes the working directory to the folder."""
-    import tempfile
-
-    from glimpse.core.settings import read_settings
+    """Run the measures on clips of a folder, and print a table of each."""
     from glimpse.features.extractor import versions
-    from glimpse.frames.dataset import find_clips
     from glimpse.tools.benchmarks import pipeline, throughput
 
-    settings = read_settings(ROOT / "params.yaml")
     clips = [file.name for file in find_clips(folder)[0]]
-    os.chdir(folder)
     sample = clips[:: 1 + len(clips) // (9 if quick else 401)]
-    paths = [path for path in sample if throughput.positions_to_decode(path, 1)]
-    if len(paths) < 2:
-        raise SystemExit(f"bench: {folder} has {len(paths)} usable clips: at least 2 are needed")
-    libraries = ", ".join(f"{name} {version}" for name, version in versions().items())
-    print(f"{folder}: {len(paths)} clips; {processor()}, {os.cpu_count()} cores; {libraries}")
-    if "pipeline" in measures:  # the naive estimate is computed from these
-        measures = list(dict.fromkeys([*QUICK, *measures]))
-    functions = {
-        "decode": throughput.decode, "features": throughput.features,
-        "pipeline": pipeline.pipeline, "memory": pipeline.memory,
-    }  # fmt: skip
-    with tempfile.TemporaryDirectory() as work:
-        workload: Workload = throughput.Workload(paths, settings, 1 if quick else 5, Path(work))
+    with contextlib.chdir(folder), tempfile.TemporaryDirectory() as work:
+        paths = [path for path in sample if throughput.positions_to_decode(path, 1)]
+        if len(paths) < 2:
+            raise SystemExit(f"bench: {folder} has {len(paths)} usable clips: at least 2 are needed")
+        libraries = ", ".join(f"{name} {version}" for name, version in versions().items())
+        print(f"{folder}: {len(paths)} clips; {processor()}, {os.cpu_count()} cores; {libraries}")
+        if "pipeline" in measures:  # the naive estimate is computed from these
+            measures = list(dict.fromkeys([*QUICK, *measures]))
+        functions = {
+            "decode": throughput.decode, "features": throughput.features,
+            "pipeline": pipeline.pipeline, "memory": pipeline.memory,
+        }  # fmt: skip
+        settings = read_settings(ROOT / "params.yaml")
+        workload = throughput.Workload(paths, settings, 1 if quick else 5, Path(work))
         for name in measures:
             print(f"\n{name}: {functions[name].__doc__}", flush=True)
             for row in functions[name](workload):
@@ -95,9 +89,7 @@ def run_throughput(folder: str, measures: list[str], quick: bool) -> None:
 
 def processor() -> str:
     """Name of the processor, where Linux tells it."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            for line in Path("/proc/cpuinfo").read_text().splitlines():
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return found[1].strip()
     return "CPU"

@@ -11,10 +11,15 @@ import argparse
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import pandas as pd
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from glimpse.core.files import write_table
+from glimpse.core.params_file import flatten
+from glimpse.core.settings import APPROACHES
 
 RUN_SETTINGS = ("seed", "split.fold")  # in which runs of the same settings may differ
 METRICS = ("accuracy", "recall")
@@ -33,8 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from glimpse.core.files import write_table
-
     runs, without_metrics = select_runs(exp_show(all_commits=bool(args.experiments)), args.experiments)
     if without_metrics:
         print(f"compare: without metrics, and left out: {', '.join(without_metrics)}", file=sys.stderr)
@@ -59,13 +62,8 @@ def exp_show(all_commits: bool) -> list[dict[str, Any]]:
 
 def flat_values(state: dict[str, Any], kind: str) -> dict[str, Any]:
     """The `params` or `metrics` of all files in one state of the project: {"split.fold": 0, …}."""
-    import pandas as pd
-
-    flat: dict[str, Any] = {}
-    for file in ((state.get("data") or {}).get(kind) or {}).values():
-        if file.get("data"):
-            flat |= pd.json_normalize(file["data"]).astype(object).iloc[0].to_dict()
-    return flat
+    files = ((state.get("data") or {}).get(kind) or {}).values()
+    return {name: value for file in files for name, value in flatten(file.get("data") or {}).items()}
 
 
 def select_runs(commits: list[dict[str, Any]], names: list[str]) -> tuple[dict[str, Run], list[str]]:
@@ -73,40 +71,28 @@ def select_runs(commits: list[dict[str, Any]], names: list[str]) -> tuple[dict[s
 
     commits: from `exp_show`. names: experiments, commits or "workspace"; empty: all experiments.
     """
-    states = []
+    states = {}
     for commit in commits:
         if names:
-            states.append((commit.get("name") or commit["rev"], commit))
+            states[commit.get("name") or commit["rev"]] = commit
         for experiment in commit.get("experiments") or []:
-            states.append((experiment["name"] or experiment["revs"][0]["rev"][:7], experiment["revs"][0]))
-    runs, without_metrics = {}, []
-    for name, state in states:
-        if names and name not in names:
-            continue
-        metrics = flat_values(state, "metrics")
-        if "n" in metrics:
-            runs[name] = flat_values(state, "params"), metrics
-        else:
-            without_metrics.append(name)
-    missing = [name for name in names if name not in runs and name not in without_metrics]
-    if missing:
+            states[experiment["name"] or experiment["revs"][0]["rev"][:7]] = experiment["revs"][0]
+    if missing := [name for name in names if name not in states]:
         raise SystemExit(f"{', '.join(missing)}: no such experiment: `dvc exp show` lists them")
-    return runs, without_metrics
+    chosen = {name: state for name, state in states.items() if not names or name in names}
+    values = {name: (flat_values(state, "params"), flat_values(state, "metrics")) for name, state in chosen.items()}
+    runs = {name: run for name, run in values.items() if "n" in run[1]}
+    return runs, [name for name in values if name not in runs]
 
 
 def group_runs(runs: dict[str, Run]) -> list[tuple[dict[str, Any], list[Run]]]:
     """Group the runs of the same settings: [({setting: value} where the groups differ, runs)]."""
-    by_settings: dict[str, list[Run]] = {}
+    names = sorted({name for settings, _ in runs.values() for name in settings} - set(RUN_SETTINGS))
+    groups: dict[tuple[str, ...], list[Run]] = {}
     for settings, metrics in runs.values():
-        key = json.dumps({name: value for name, value in settings.items() if name not in RUN_SETTINGS}, sort_keys=True)
-        by_settings.setdefault(key, []).append((settings, metrics))
-    groups = [json.loads(key) for key in by_settings]
-    names = sorted({name for settings in groups for name in settings})
-    differing = [name for name in names if len({json.dumps(settings.get(name)) for settings in groups}) > 1]
-    return [
-        ({name: settings.get(name) for name in differing}, members)
-        for settings, members in zip(groups, by_settings.values(), strict=True)
-    ]
+        groups.setdefault(tuple(json.dumps(settings.get(name)) for name in names), []).append((settings, metrics))
+    differing = [name for name, values in zip(names, zip(*groups)) if len(set(values)) > 1]
+    return [({name: members[0][0].get(name) for name in differing}, members) for members in groups.values()]
 
 
 def are_folds(runs: list[Run]) -> bool:
@@ -121,9 +107,6 @@ def summary_row(runs: list[Run], approach: str, metric: str) -> dict[str, Any]:
 
     t_low, t_high: Student's interval of the mean over runs. pooled, low, high: accuracy over all clips of the folds.
     """
-    import numpy as np
-    from scipy import stats
-
     values, sizes = (np.array([metrics[name] for _, metrics in runs]) for name in (f"{approach}.{metric}", "n"))
     row = {"approach": approach, "metric": metric, "runs": len(runs), "n": int(sizes.sum()), "mean": values.mean()}
     row["note"] = SINGLE_NOTE if len(runs) == 1 else FOLDS_NOTE if are_folds(runs) else SPREAD_NOTE
@@ -139,18 +122,10 @@ def summary_row(runs: list[Run], approach: str, metric: str) -> dict[str, Any]:
     return row
 
 
-def compare(runs: dict[str, Run]) -> "pd.DataFrame":
+def compare(runs: dict[str, Run]) -> pd.DataFrame:
     """A row for each group of runs, approach and metric; first the settings in which the groups differ."""
-    import pandas as pd
-
-    from glimpse.core.settings import APPROACHES
-
     columns = ["approach", "metric", "runs", "n", "mean", "sd", "t_low", "t_high", "pooled", "low", "high", "note"]
     groups = group_runs(runs)
-    rows = [
-        settings | summary_row(members, approach, metric)
-        for settings, members in groups
-        for approach in APPROACHES
-        for metric in METRICS
-    ]
+    kinds = [(approach, metric) for approach in APPROACHES for metric in METRICS]
+    rows = [settings | summary_row(members, *kind) for settings, members in groups for kind in kinds]
     return pd.DataFrame(rows, columns=[*groups[0][0], *columns])

@@ -15,16 +15,25 @@ applies itself. Needs onnxscript: pip install -r requirements-app.txt.
 
 import argparse
 import importlib.util
+import json
+import logging
+import time
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+import numpy as np
+import torch
+from torch import nn
 
-    from glimpse.core.frame_store import FrameStore
-    from glimpse.inference.torch_recognizer import TorchRecognizer
-    from glimpse.predict.onnx_recognizer import OnnxRecognizer
+from glimpse.core.files import atomic_write
+from glimpse.core.frame_store import FrameStore
+from glimpse.core.settings import APPROACHES
+from glimpse.core.splits import load_splits
+from glimpse.features.backbone import MEAN, STD, fuse_conv_bn, load_backbone
+from glimpse.inference.torch_recognizer import TorchRecognizer
+from glimpse.model.network import VideoNetwork
+from glimpse.predict.onnx_recognizer import FORMAT, OnnxRecognizer
 
 MAX_DIFF = 0.005  # largest difference of a probability from PyTorch's
 
@@ -34,16 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Export both models; one that predicts otherwise is deleted."""
     if not importlib.util.find_spec("onnxscript"):
         raise SystemExit("export: needs onnxscript: run `make export`, or pip install -r requirements-app.txt")
-    import logging
-
-    from glimpse.core.frame_store import FrameStore
-    from glimpse.core.settings import APPROACHES
-    from glimpse.core.splits import load_splits
-    from glimpse.inference.torch_recognizer import TorchRecognizer
-    from glimpse.predict.onnx_recognizer import OnnxRecognizer
-
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     clips = load_splits(["test"])[1]["test"].clips
     for approach in APPROACHES:
@@ -60,81 +62,55 @@ def run(args: argparse.Namespace) -> None:
         print(f"export: {exported.path}: {result}", flush=True)
 
 
-def export(recognizer: "TorchRecognizer", folder: Path) -> None:
+class HalfPrecision(nn.Module):
+    """Rounds features like the stored ones, on which the head was trained."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features.half().float()
+
+
+class WholeClip(nn.Module):
+    """Views (clips, frames, modalities, size, size, 3) to probabilities (clips, frames, classes)."""
+
+    def __init__(self, network: VideoNetwork, temperature: float) -> None:
+        super().__init__()
+        self.network, self.temperature = network, temperature
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.network(views) / self.temperature, -1)
+
+
+class OneFrame(WholeClip):
+    """A view (modalities, size, size, 3) and states (windows, state_size) to probabilities and new states."""
+
+    def forward(self, view: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        logits, new_state = self.network.step(view, state)
+        return torch.softmax(logits / self.temperature, -1), new_state
+
+
+def export(recognizer: TorchRecognizer, folder: Path) -> None:
     """Write model.onnx and stream.onnx into a folder."""
-    import torch
-    from torch import nn
-
-    from glimpse.features.backbone import Backbone, fuse_conv_bn, load_backbone
-    from glimpse.model.network import VideoNetwork
-
-    class HalfPrecisionFeatures(nn.Module):
-        """A frozen backbone whose features are rounded like the stored ones, on which the head was trained."""
-
-        def __init__(self, backbone: Backbone) -> None:
-            super().__init__()
-            self.backbone = backbone
-
-        def forward(self, frames: torch.Tensor) -> torch.Tensor:
-            return self.backbone(frames).half().float()
-
-    class WholeClip(nn.Module):
-        """Views (clips, frames, modalities, size, size, 3) to probabilities (clips, frames, classes)."""
-
-        def __init__(self, network: VideoNetwork, temperature: float) -> None:
-            super().__init__()
-            self.network, self.temperature = network, temperature
-
-        def forward(self, views: torch.Tensor) -> torch.Tensor:
-            return torch.softmax(self.network(views) / self.temperature, -1)
-
-    class OneFrame(WholeClip):
-        """A view (modalities, size, size, 3) and states (windows, state_size) to probabilities and new states."""
-
-        def forward(self, view: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
-            logits, new_state = self.network.step(view, state)
-            return torch.softmax(logits / self.temperature, -1), new_state
-
-    fused = [fuse_conv_bn(load_backbone(state)) for state in recognizer.model.backbones]
-    backbones: list[nn.Module] = [*fused] if recognizer.finetuned else [*map(HalfPrecisionFeatures, fused)]
-    views, temperature = recognizer.views, recognizer.config.temperature
+    backbones: list[nn.Module] = [fuse_conv_bn(load_backbone(state)) for state in recognizer.model.backbones]
+    if not recognizer.finetuned:
+        backbones = [nn.Sequential(backbone, HalfPrecision()) for backbone in backbones]
+    config, views = recognizer.config, recognizer.views
     network = VideoNetwork(backbones, recognizer.head, views.num_images).eval()
-    metadata = make_metadata(recognizer)
-    clips = torch.zeros(2, recognizer.num_frames, views.num_modalities, views.size, views.size, 3, dtype=torch.uint8)
-    whole_clip, one_frame = WholeClip(network, temperature), OneFrame(network, temperature)
-    write_onnx(folder / "model.onnx", whole_clip, {"views": clips}, ["probabilities"], metadata)
+    values = {
+        "format": FORMAT, "config": config.to_dict(), "class_names": config.class_names, "input_size": views.size,
+        "mean": MEAN, "std": STD,
+    }  # fmt: skip
+    metadata = {name: json.dumps(value) for name, value in values.items()}
+    clips = torch.zeros(2, config.num_frames, views.num_modalities, views.size, views.size, 3, dtype=torch.uint8)
     frame = {"view": clips[0, 0], "state": torch.zeros(2, network.state_size)}
+    whole_clip, one_frame = WholeClip(network, config.temperature), OneFrame(network, config.temperature)
+    write_onnx(folder / "model.onnx", whole_clip, {"views": clips}, ["probabilities"], metadata)
     write_onnx(folder / "stream.onnx", one_frame, frame, ["probabilities", "new_state"], metadata)
 
 
-def make_metadata(recognizer: "TorchRecognizer") -> dict[str, str]:
-    """The metadata of both ONNX files, each value as JSON."""
-    import json
-
-    from glimpse.features.backbone import MEAN, STD
-    from glimpse.predict.onnx_recognizer import FORMAT
-
-    values = {
-        "format": FORMAT,
-        "config": recognizer.config.to_dict(),
-        "class_names": recognizer.class_names,
-        "input_size": recognizer.views.size,
-        "mean": MEAN,
-        "std": STD,
-    }
-    return {name: json.dumps(value) for name, value in values.items()}
-
-
 def write_onnx(
-    path: Path, module: "nn.Module", inputs: dict[str, "torch.Tensor"], outputs: list[str], metadata: dict[str, str]
+    path: Path, module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: list[str], metadata: Mapping[str, str]
 ) -> None:
     """Write a module as an ONNX file. The first axis of its last input, clips or windows, may have any length."""
-    import warnings
-
-    import torch
-
-    from glimpse.core.files import atomic_write
-
     dynamic = tuple({0: torch.export.Dim("count")} if name == [*inputs][-1] else {} for name in inputs)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the exporter's, about itself
@@ -152,27 +128,19 @@ def write_onnx(
         file.write(model.SerializeToString(deterministic=True))
 
 
-def compare(recognizer: "TorchRecognizer", exported: "OnnxRecognizer", clips: list[str], store: "FrameStore") -> str:
+def compare(recognizer: TorchRecognizer, exported: OnnxRecognizer, clips: Sequence[str], store: FrameStore) -> str:
     """Compare both on the same clips, whole and frame by frame; returns a sentence, exits beyond MAX_DIFF."""
-    import time
-
-    import numpy as np
-
-    max_diff, agreements = 0.0, 0
-    milliseconds: dict[str, list[float]] = {"torch": [], "onnx": []}
+    max_diff, agreements, seconds = 0.0, 0, []
     for clip in clips:
         views = recognizer.prepare(clip, store.load(clip)).clean
         start = time.perf_counter()
         expected = recognizer.predict_views(views)
         middle = time.perf_counter()
         whole = exported.predict_views(views)
-        milliseconds["torch"].append(1000 * (middle - start))
-        milliseconds["onnx"].append(1000 * (time.perf_counter() - middle))
-        state, rows = np.zeros((1, exported.state_size), np.float32), []
-        for view in views:
-            probabilities, state = exported.step(view, state)
-            rows.append(probabilities)
-        streamed = np.concatenate(rows)
+        seconds.append((middle - start, time.perf_counter() - middle))
+        streamed, state = np.empty_like(whole), np.zeros((1, exported.state_size), np.float32)
+        for number, view in enumerate(views):
+            streamed[number : number + 1], state = exported.step(view, state)
         max_diff = max(max_diff, *(float(np.abs(actual - expected).max()) for actual in (whole, streamed)))
         agreements += all(actual[-1].argmax() == expected[-1].argmax() for actual in (whole, streamed))
     if max_diff > MAX_DIFF:
@@ -180,7 +148,7 @@ def compare(recognizer: "TorchRecognizer", exported: "OnnxRecognizer", clips: li
             f"export: {exported.path}: a probability differs from PyTorch by {max_diff:.4f}, more than {MAX_DIFF}: "
             "the file is deleted"
         )
-    torch_ms, onnx_ms = (float(np.median(times)) for times in milliseconds.values())
+    torch_ms, onnx_ms = 1000 * np.median(seconds, axis=0)
     return (
         f"{len(clips)} test clips, probabilities differ from PyTorch by at most {max_diff:.1e}, {agreements} equal "
         f"predictions; {onnx_ms:.0f} ms from views to probabilities, with PyTorch {torch_ms:.0f} ms"

@@ -10,73 +10,57 @@ Writes metrics/label_issues.csv, a row per clip, the lowest label quality first.
 
 import argparse
 import importlib.util
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pandas as pd
+import numpy as np
+import pandas as pd
+
+from glimpse.core.files import write_table
+from glimpse.core.settings import read_settings
+from glimpse.tools import cross_validation
 
 OUTPUT = "metrics/label_issues.csv"
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--folds", type=int, default=5, help="folds of the cross-validation by group (default: 5)")
-    parser.add_argument("--seeds", type=int, default=2, help="trainings of each fold (default: 2)")
+add_arguments = cross_validation.add_arguments
 
 
 def run(args: argparse.Namespace) -> None:
-    from glimpse.tools.study import check_counts
-
-    check_counts(args)
+    """Train, rate the labels and write the table."""
+    cross_validation.check_counts(args)
     if not importlib.util.find_spec("cleanlab"):
-        raise SystemExit(
-            "label-issues: needs cleanlab: run `make label-issues`, or pip install -r requirements-app.txt"
-        )
-    from glimpse.core.files import write_table
-    from glimpse.core.settings import read_settings
-    from glimpse.features.views import ViewConfig
-    from glimpse.tools.cross_validation import Trial, load_clips, run_trials
-
+        raise SystemExit("label-issues: needs cleanlab: run `make label-issues` or pip install -r requirements-app.txt")
     settings = read_settings()
-    data = load_clips("label-issues", settings, args.folds)
-    modalities = ViewConfig.from_settings(settings.features).num_modalities
-    trials = [
-        Trial(settings.num_frames("all10"), settings.model.head, modalities, seed, fold)
-        for seed in range(settings.seed, settings.seed + args.seeds)
-        for fold in range(args.folds)
-    ]
+    data = cross_validation.load_clips("label-issues", settings, args.folds)
+    trials = data.repeat(cross_validation.Trial.from_settings(settings), args.seeds)
     data.check(trials, "label-issues")
     print(f"label-issues: {len(trials)} trainings on {len(data.clips)} clips", flush=True)
-    table = find_label_issues(run_trials(trials, data, settings))
+    table = find_label_issues(cross_validation.run_trials(trials, data, settings))
     write_table(OUTPUT, table.round(4))
-    issues = int((table["is_label_issue"] == "yes").sum())
+    issues = (table["is_label_issue"] == "yes").sum()
     print(f"label-issues: {issues} of {len(table)} labels are probably wrong: {OUTPUT}, the lowest quality first")
 
 
-def find_label_issues(predictions: "pd.DataFrame") -> "pd.DataFrame":
+def find_label_issues(predictions: pd.DataFrame) -> pd.DataFrame:
     """Rate the label of each clip, from the test rows of `run_trials`.
 
     Columns: clip, group, given_label, predicted_label, p_given and p_predicted (their probabilities, mean over seeds),
     agreement (share of the trainings that predict `predicted_label`), label_quality (0 to 1; the rows rise by it) and
     is_label_issue ("yes" where confident learning finds an issue).
     """
-    import numpy as np
-    from cleanlab.filter import find_label_issues as confident_learning
-    from cleanlab.rank import get_label_quality_scores
+    from cleanlab import filter, rank
 
-    test = predictions[predictions["split"] == "test"]
+    test = predictions[predictions["split"] == "test"].set_index("clip")
     class_names = sorted(test["action"].unique())
     by_training = test[[f"p({name})" for name in class_names]].set_axis(class_names, axis=1)
-    by_clip = by_training.groupby(test["clip"]).mean()
-    table = test.groupby("clip")[["group", "action"]].first().rename(columns={"action": "given_label"}).reset_index()
+    by_clip = by_training.groupby("clip").mean()
     probabilities = by_clip.to_numpy() / by_clip.to_numpy().sum(1, keepdims=True)
-    labels = np.array([class_names.index(name) for name in table["given_label"]])
-    table["predicted_label"] = by_clip.idxmax(axis=1).to_numpy()
+    table = test.groupby("clip")[["group", "action"]].first().rename(columns={"action": "given_label"})
+    labels = by_clip.columns.get_indexer(table["given_label"])
+    table["predicted_label"] = by_clip.idxmax(axis=1)
     table["p_given"] = probabilities[np.arange(len(labels)), labels]
     table["p_predicted"] = probabilities.max(1)
-    predicted = table.set_index("clip")["predicted_label"]
-    agrees = by_training.idxmax(axis=1) == test["clip"].map(predicted)
-    table["agreement"] = agrees.groupby(test["clip"]).mean().to_numpy()
-    table["label_quality"] = get_label_quality_scores(labels, probabilities, method="normalized_margin")
-    issues = confident_learning(labels, probabilities, filter_by="confident_learning", n_jobs=1)
+    agrees = by_training.idxmax(axis=1) == table["predicted_label"].reindex(test.index)
+    table["agreement"] = agrees.groupby("clip").mean()
+    table["label_quality"] = rank.get_label_quality_scores(labels, probabilities, method="normalized_margin")
+    issues = filter.find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
     table["is_label_issue"] = np.where(issues, "yes", "no")
-    return table.sort_values(["label_quality", "clip"], kind="stable", ignore_index=True)
+    return table.reset_index().sort_values(["label_quality", "clip"], kind="stable", ignore_index=True)

@@ -8,12 +8,13 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from glimpse.demo.stick_figure import ACTIONS, draw_clip, make_actor
 from glimpse.frames.decoder import open_capture, read_clip, store_clip
@@ -23,8 +24,16 @@ from glimpse.predict.stream import DiffBuffer, Stream
 from glimpse.predict.video_reader import VideoReader, quiet
 
 SECONDS, WIDTH, HEIGHT, FPS = 10, 320, 240, 25
-TARGET_FLOOR, TARGET_FILE_MS, TARGET_FRAME_MS = 1.2, 190, 16  # decoding: times the floor
+FLOOR = "floor: grab all frames"
 WINDOW = 2.0  # seconds, about as long as the demo's clips: 5 frames per second are read
+NOTES: dict[str, Callable[[pd.DataFrame], str]] = {  # by step, from the milliseconds of all steps in each round
+    "decode": lambda times: f"x{(times['decode'] / times[FLOOR]).median():.2f} of the floor; target: x1.2",
+    "file to prediction": lambda _: "target: 190 ms",
+    "a frame that is read": lambda _: "target: 16 ms",
+    "a frame of the video, decoded": lambda times: (
+        f"{1000 / times['a frame of the video, decoded'].median():.0f} frames/s"
+    ),
+}
 
 Times = dict[str, float]  # milliseconds of each step
 
@@ -37,35 +46,20 @@ def measure_latency(models: Sequence[str], rounds: int) -> None:
         write_clip(clip)
         size = f"{SECONDS} s, {WIDTH}x{HEIGHT}, {FPS} frames/s"
         print(f"\nlatency: a clip of {size}; {os.cpu_count()} cores; OpenCV {cv2.__version__}")
-        for model, times in _take_turns(models, rounds, file_to_prediction, clip, threads=0).items():
-            ratio = np.median([row["decode"] / row["floor: grab all frames"] for row in times])
-            targets = {
-                "decode": f"x{ratio:.2f} of the floor; target: x{TARGET_FLOOR}",
-                "file to prediction": f"target: {TARGET_FILE_MS} ms",
-            }
-            print(f"\n{model}: from a file to a prediction")
-            print_times(times, targets)
-        use_one_core()
-        for model, times in _take_turns(models, rounds, stream_frames, clip, threads=1).items():
-            rate = 1000 / np.median([row["a frame of the video, decoded"] for row in times])
-            notes = {
-                "a frame that is read": f"target: {TARGET_FRAME_MS} ms",
-                "a frame of the video, decoded": f"{rate:.0f} frames/s",
-            }
-            print(f"\n{model}: a stream with windows of {WINDOW:g} s, on one core")
-            print_times(times, notes)
-
-
-def _take_turns(
-    models: Sequence[str], rounds: int, measure: Callable[[Recognizer, Path], Times], clip: Path, threads: int
-) -> dict[str, list[Times]]:
-    """What `measure` returns for each model in each round, but the first one, which warms up."""
-    recognizers = {model: load_recognizer(model, threads) for model in models}
-    times: dict[str, list[Times]] = {model: [] for model in models}
-    for _ in range(rounds + 1):
-        for model, recognizer in recognizers.items():
-            times[model].append(measure(recognizer, clip))
-    return {model: rows[1:] for model, rows in times.items()}
+        for title, threads, measure in (
+            ("from a file to a prediction", 0, file_to_prediction),
+            (f"a stream with windows of {WINDOW:g} s, on one core", 1, stream_frames),
+        ):
+            if threads:
+                use_one_core()
+            recognizers = {model: load_recognizer(model, threads) for model in models}
+            times = [
+                {model: measure(recognizer, clip) for model, recognizer in recognizers.items()}
+                for _ in range(rounds + 1)
+            ]
+            for model in models:
+                print(f"\n{model}: {title}")
+                print_times(pd.DataFrame([row[model] for row in times[1:]]))  # the first round warms up
 
 
 def write_clip(path: Path) -> None:
@@ -107,7 +101,7 @@ def time_steps(*steps: Callable[[Any], Any]) -> list[float]:
 def file_to_prediction(recognizer: Recognizer, path: Path) -> Times:
     """The steps from a file to its prediction, their sum, and for comparison decoding alone and its floor."""
     config = recognizer.config
-    decoding = time_steps(
+    floor, decoding = time_steps(
         lambda _: grab_all_frames(path),
         lambda _: read_clip(path, config.candidates, HEIGHT),  # the original size: nothing is scaled
     )
@@ -117,8 +111,8 @@ def file_to_prediction(recognizer: Recognizer, path: Path) -> Times:
         lambda stored: recognizer.prepare(path.name, stored).clean,
         recognizer.predict_views,
     )
-    names = "decode and scale", "store as JPEGs", "compute views", "model", "file to prediction"
-    return dict(zip(["floor: grab all frames", "decode", *names], [*decoding, *steps, sum(steps)], strict=True))
+    named = dict(zip(("decode and scale", "store as JPEGs", "compute views", "model"), steps, strict=True))
+    return {FLOOR: floor, "decode": decoding, **named, "file to prediction": sum(steps)}
 
 
 def stream_frames(recognizer: Recognizer, path: Path) -> Times:
@@ -141,9 +135,9 @@ def stream_frames(recognizer: Recognizer, path: Path) -> Times:
     return dict(zip(names, np.array(times) / [read, read, len(frames)], strict=True))
 
 
-def print_times(rows: list[Times], notes: Mapping[str, str]) -> None:
-    """Print the median of each step, the lowest and the highest, and its note."""
-    for name in rows[0]:
-        times = np.array([row[name] for row in rows])
-        spread = f"({times.min():.1f} to {times.max():.1f}, n = {len(times)})"
-        print(f"  {name:<30}{np.median(times):>8.1f} ms  {spread:<32}{notes.get(name, '')}".rstrip(), flush=True)
+def print_times(times: pd.DataFrame) -> None:
+    """Print the median of each step, the lowest and the highest, and its note; times: a column of each step."""
+    for name, column in times.items():
+        spread = f"({column.min():.1f} to {column.max():.1f}, n = {len(column)})"
+        note = NOTES[name](times) if name in NOTES else ""
+        print(f"  {name:<30}{column.median():>8.1f} ms  {spread:<32}{note}".rstrip(), flush=True)

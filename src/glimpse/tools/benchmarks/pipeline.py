@@ -31,14 +31,9 @@ STEPS = {
 def run_command(folder: Path, command: str) -> tuple[float, float]:
     """The seconds that a command takes, and the peak memory in MB of it and its children together."""
     peak, log, start = 0, folder.with_name("log.txt"), time.perf_counter()
-    environment = os.environ | {
-        "DVC_NO_ANALYTICS": "1",  # `dvc init` comes before any setting
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    with (
-        open(log, "w") as out,
-        psutil.Popen(command.split(), cwd=folder, env=environment, stdout=out, stderr=out) as process,
-    ):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = os.environ | {"DVC_NO_ANALYTICS": "1", "PATH": path}  # `dvc init` comes before any setting
+    with open(log, "w") as out, psutil.Popen(command.split(), cwd=folder, env=env, stdout=out, stderr=out) as process:
         while process.poll() is None:
             with suppress(psutil.Error):
                 processes = [process, *process.children(recursive=True)]
@@ -75,39 +70,32 @@ def add_clip(folder: Path, path: str) -> None:
 def pipeline(workload: Workload) -> Iterator[Row]:
     """All stages; and a naive way, estimated: decode in every epoch, a MobileNetV2 for every frame position."""
     *paths, added = workload.paths
-    settings, results = workload.settings, workload.results
-    folder, first, clips, epochs, entries = copy_project(workload.folder / "pipeline", paths), 0.0, 0, [0], [0, 0]
+    folder, first, cached = copy_project(workload.folder / "pipeline", paths), 0.0, np.zeros(2, int)
     for command in SET_UP:
         run_command(folder, command)
     for name, command in STEPS.items():
         if name == "one clip added":
             add_clip(folder, added)
-        seconds, _ = run_command(folder, command)
-        before, entries = (
-            entries,
-            [len(list((folder / ".cache" / stage).glob("*/*"))) for stage in ("frames", "features")],
-        )
+        before, (seconds, _) = cached, run_command(folder, command)
+        cached = np.array([len([*(folder / ".cache" / stage).glob("*/*")]) for stage in ("frames", "features")])
         if not first:
             first, clips = seconds, sum(read_table(folder / "data/split.csv", ["split"])["split"] != "test")
             epochs = [len(read_table(folder / f"models/{approach}/history.csv", [])) for approach in APPROACHES]
-        note = f"{entries[0] - before[0]} clips decoded, {entries[1] - before[1]} encoded"
-        yield Row(name, seconds, "s", seconds / first, note)
-    num_frames = [settings.num_frames(approach) for approach in APPROACHES]
-    decoding, encoding = results["OpenCV, read all"] / 1000, 1 / results["PyTorch, plain batch"]  # seconds
+        decoded, encoded = cached - before
+        yield Row(name, seconds, "s", seconds / first, f"{decoded} clips decoded, {encoded} encoded")
+    num_frames = [workload.settings.num_frames(approach) for approach in APPROACHES]
+    decoding = workload.results["OpenCV, read all"] / 1000  # seconds
+    encoding = 1 / workload.results["PyTorch, plain batch"]
     naive = clips * np.dot(epochs, [decoding + number * encoding for number in num_frames])
-    note = (
-        f"a lower bound, estimated: {clips} clips x {epochs} epochs, read all + {num_frames} plain frames, no training"
-    )
-    yield Row("naive way", naive, "s", naive / first, note)
+    work = f"{clips} clips x {epochs} epochs, read all + {num_frames} plain frames, no training"
+    yield Row("naive way", naive, "s", naive / first, f"a lower bound, estimated: {work}")
 
 
 def memory(workload: Workload) -> Iterator[Row]:
     """Peak memory of a stage with its worker processes, for a quarter of the clips and for all."""
-    folders = {}
-    for step in (4, 1):
-        paths = workload.paths[::step]
-        folders[len(paths)] = copy_project(workload.folder / f"memory-{step}", paths)
+    samples = [workload.paths[::step] for step in (4, 1)]
+    folders = [copy_project(workload.folder / f"memory-{len(paths)}", paths) for paths in samples]
     for stage in ("frames", "features"):
-        peaks = {clips: run_command(folder, f"python src/{stage}.py")[1] for clips, folder in folders.items()}
-        for clips, peak in peaks.items():
-            yield Row(f"{stage}, {clips} clips", peak, "MB", peak / next(iter(peaks.values())), "")
+        peaks = [run_command(folder, f"python src/{stage}.py")[1] for folder in folders]
+        for paths, peak in zip(samples, peaks, strict=True):
+            yield Row(f"{stage}, {len(paths)} clips", peak, "MB", peak / peaks[0], "")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -128,23 +128,20 @@ def decode(workload: Workload) -> Iterator[Row]:
     """A clip's candidates, elapsed time, with a worker process per core."""
     paths, settings = workload.paths[:: 1 + len(workload.paths) // 61], workload.settings
     functions, notes = {}, {}
-    others: dict[str, Callable[..., object]] = {
+    others: dict[str, Callable] = {
         "floor: decode, convert no frame": partial(decode_opencv, convert="none"),
         "Glimpse, whole stage": partial(stored_frames, settings=settings),
     }
     with ProcessPoolExecutor(CORES, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         positions = list(pool.map(partial(positions_to_decode, num=settings.candidates), paths))
-        differences = {
-            name: list(pool.map(partial(difference, decoder), paths, positions)) for name, decoder in DECODERS.items()
-        }
-        for name, decoder in {**DECODERS, **others}.items():
-            results = differences.get(name, [])
+        for name, decoder in (DECODERS | others).items():
+            compare = partial(difference, decoder)
+            results: list[Any] = list(pool.map(compare, paths, positions)) if name in DECODERS else []
             if failures := [result for result in results if isinstance(result, str)]:
                 print(f"  {name} is skipped: fails on {len(failures)} of {len(paths)} clips: {failures[0]}")
                 continue
             functions[name] = partial(lambda job: list(pool.map(job, paths, positions)), partial(decode_only, decoder))
-            compared = f", {np.array(results).mean():.2f} grey levels from ours" if results else ""
-            notes[name] = f"n = {len(paths)}{compared}"
+            notes[name] = f"n = {len(paths)}" + (f", {np.mean(results):.2f} grey levels from ours" if results else "")
         for name, seconds, ratio in time_in_turns(functions, workload.rounds):
             yield Row(name, seconds / len(paths) * 1000, "ms/clip", ratio, notes[name])
 
@@ -172,11 +169,10 @@ def features(workload: Workload) -> Iterator[Row]:
         torch.set_num_threads(threads)
         return np.concatenate([np.asarray(extract(batch)) for batch in torch.from_numpy(batches)])
 
-    functions: dict[str, Callable[[], np.ndarray]] = {
+    functions = {
         f"Glimpse: {precision}": partial(one_batch_per_core, frozen_extractor(network, cpu, precision))
         for precision in ("float32", "bfloat16")
-    }
-    functions |= {
+    } | {
         "PyTorch, plain batch": partial(one_batch_at_a_time, plain),
         "PyTorch, channels last, norms fused": partial(one_batch_at_a_time, fused),
         "ONNX Runtime, its own threads": partial(

@@ -33,10 +33,8 @@ def find_clips(dataset: Path | str) -> tuple[list[ClipFile], dict[str, str]]:
     def ignore(path: Path | str, reason: str) -> None:
         ignored[Path(path).relative_to(root).as_posix().encode(errors="backslashreplace").decode()] = reason
 
-    def ignore_unreadable(error: OSError) -> None:
-        ignore(error.filename, f"can't be read: {error.strerror}")
-
-    for parent, folders, files in os.walk(root, followlinks=True, onerror=ignore_unreadable):
+    walk = os.walk(root, followlinks=True, onerror=lambda e: ignore(e.filename, f"can't be read: {e.strerror}"))
+    for parent, folders, files in walk:
         folder = Path(parent)
         parts = folder.relative_to(root).parts
         if not folders and not files and parts:
