@@ -27,36 +27,25 @@ from glimpse.tools import cross_validation
 
 ROOT = Path(__file__).resolve().parents[3]
 BASELINE = "default settings"
+MANUAL_TABLES = ("data/groups.csv", "data/labels.csv")
 ABLATIONS: dict[str, dict[str, Any]] = {
     BASELINE: {},
-    "center crop": {"features.crop": "center"},
-    "no flow": {"features.flow": False},
+    "center crop": {"features.crop": "center"}, "no flow": {"features.flow": False},
     "no RGB difference": {"features.rgb_diff": False},
     "RGB alone": {"features.rgb_diff": False, "features.flow": False},
-    "frames stored at 240 pixels": {"frame_size": 240},
-    "crops of 128 pixels": {"features.input_size": 128},
+    "frames stored at 240 pixels": {"frame_size": 240}, "crops of 128 pixels": {"features.input_size": 128},
     "crops of 192 pixels": {"features.input_size": 192, "frame_size": 192},
     "crops of 224 pixels": {"features.input_size": 224, "frame_size": 240},
-    "no augmented views": {"features.augmented_views": 0},
-    "8 augmented views": {"features.augmented_views": 8},
-    "40 candidates": {"candidates": 40},
-    "random sampling": {"sampling": "random"},
-    "20 frames": {"frames": 20},
-    "LSTM alone": {"model.head": "lstm"},
-    "mean head": {"model.head": "mean"},
-    "ridge": {"model.head": "ridge"},
-    "attention": {"model.head": "attention"},
-    "GRU": {"model.head": "gru"},
-    "256 hidden units": {"model.hidden": 256},
-    "no moving average of the weights": {"train.ema_decay": 0},
-    "dropout 0.7": {"model.dropout": 0.7},
-    "30 epochs": {"train.epochs": 30},
-    "120 epochs": {"train.epochs": 120, "train.patience": 40},
-}
+    "no augmented views": {"features.augmented_views": 0}, "8 augmented views": {"features.augmented_views": 8},
+    "40 candidates": {"candidates": 40}, "random sampling": {"sampling": "random"}, "20 frames": {"frames": 20},
+    "LSTM alone": {"model.head": "lstm"}, "mean head": {"model.head": "mean"}, "ridge": {"model.head": "ridge"},
+    "attention": {"model.head": "attention"}, "GRU": {"model.head": "gru"}, "256 hidden units": {"model.hidden": 256},
+    "no moving average of the weights": {"train.ema_decay": 0}, "dropout 0.7": {"model.dropout": 0.7},
+    "30 epochs": {"train.epochs": 30}, "120 epochs": {"train.epochs": 120, "train.patience": 40},
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the options of `glimpse ablate`."""
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="clips: <action>/<clip> or <action>/<group>/<clip>")
     cross_validation.add_arguments(parser)
     parser.add_argument("--only", metavar="NAMES", help=f"ablations, separated by commas; all: {', '.join(ABLATIONS)}")
@@ -66,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the ablations one after the other; each adds its row to the table."""
     cross_validation.check_counts(args)
     names = args.only.split(",") if args.only else list(ABLATIONS)
     if unknown := [name for name in names if name not in ABLATIONS]:
@@ -79,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     settings = {name: parse_settings(tree) for name, tree in trees.items()}
     work = args.work or Path(".cache/ablate", dataset.name)
     (work / "data").mkdir(parents=True, exist_ok=True)
-    for path in ("data/groups.csv", "data/labels.csv"):
+    for path in MANUAL_TABLES:
         shutil.copy(path, work / path)
     baseline = None
     for name, tree in trees.items():
@@ -111,7 +99,7 @@ def validate(work: Path, settings: Settings, folds: int, seeds: int) -> pd.DataF
     trials = data.repeat(cross_validation.Trial.from_settings(settings), seeds)
     data.check(trials, "ablate")
     without_refit = settings.model_copy(update={"train": settings.train.model_copy(update={"refit": False})})
-    table = cross_validation.run_trials(trials, data, without_refit, work / "data/features.npy")
+    table = cross_validation.run_trials(trials, data, without_refit)
     return table[table["split"] == "val"]
 
 
@@ -125,9 +113,8 @@ def ablation_row(name: str, result: pd.DataFrame, baseline: pd.DataFrame) -> dic
     if set(result["clip"]) != set(baseline["clip"]):
         raise SystemExit(f"ablate: {name}: other clips could be decoded than with the default settings")
     difference = cross_validation.trials_difference(baseline, result)
-    return row | {
-        "difference": difference.value, "difference_low": difference.low, "difference_high": difference.high
-    }  # fmt: skip
+    row |= {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high}
+    return row
 
 
 def update_table(path: Path, row: dict[str, Any]) -> None:

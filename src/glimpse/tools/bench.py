@@ -31,7 +31,6 @@ MODELS = ("models/all10/model.pt", "models/all10/model.onnx")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the options of `glimpse bench`."""
     parser.add_argument("folder", metavar="FOLDER", help="clips: <action>/<clip> or <action>/<group>/<clip>")
     parser.add_argument("--quick", action="store_true", help="8 clips, one round; decode and features only")
     parser.add_argument("--only", metavar="MEASURES", default="", help=f"separated by commas: {', '.join(MEASURES)}")
@@ -40,23 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the chosen measures, latency last."""
     chosen = args.only.split(",") if args.only else QUICK if args.quick else MEASURES
     if unknown := [name for name in chosen if name not in MEASURES]:
         raise SystemExit(f"bench: --only {','.join(unknown)}: expected some of {','.join(MEASURES)}")
     throughput = [name for name in chosen if name != "latency"]
     models = args.model or [path for path in MODELS if Path(path).exists()]
-    if args.only and throughput != chosen and not models:
-        raise SystemExit(f"{MODELS[0]}: No such file or directory: run `dvc repro` to train it")
+    if "latency" in chosen and not models:
+        if args.only:
+            raise SystemExit(f"{MODELS[0]}: No such file or directory: run `dvc repro` to train it")
+        print(f"latency is skipped: {MODELS[0]} does not exist")
     if throughput:
         run_throughput(args.folder, throughput, args.quick)
-    if throughput == chosen:
-        return
-    if not models:
-        return print(f"latency is skipped: {MODELS[0]} does not exist")
-    from glimpse.tools.benchmarks.latency import measure_latency
+    if "latency" in chosen and models:
+        from glimpse.tools.benchmarks.latency import measure_latency
 
-    measure_latency(models, rounds=1 if args.quick else 15)
+        measure_latency(models, rounds=1 if args.quick else 15)
 
 
 def run_throughput(folder: str, measures: list[str], quick: bool) -> None:
@@ -74,17 +71,15 @@ def run_throughput(folder: str, measures: list[str], quick: bool) -> None:
         print(f"{folder}: {len(paths)} clips; {processor()}, {os.cpu_count()} cores; {libraries}")
         if "pipeline" in measures:  # the naive estimate is computed from these
             measures = list(dict.fromkeys([*QUICK, *measures]))
-        functions = {
-            "decode": throughput.decode, "features": throughput.features,
-            "pipeline": pipeline.pipeline, "memory": pipeline.memory,
-        }  # fmt: skip
+        functions = throughput.decode, throughput.features, pipeline.pipeline, pipeline.memory
+        by_name = dict(zip(MEASURES, functions))  # latency is measured elsewhere
         settings = read_settings(ROOT / "params.yaml")
         workload = throughput.Workload(paths, settings, 1 if quick else 5, Path(work))
         for name in measures:
-            print(f"\n{name}: {functions[name].__doc__}", flush=True)
-            for row in functions[name](workload):
-                print(f"  {row.name:<37}{row.value:>8.1f} {row.unit:<9}x{row.ratio:<7.3f} {row.note}", flush=True)
-                workload.results[row.name] = row.value
+            print(f"\n{name}: {by_name[name].__doc__}", flush=True)
+            for row, value, unit, ratio, note in by_name[name](workload):
+                print(f"  {row:<37}{value:>8.1f} {unit:<9}x{ratio:<7.3f} {note}", flush=True)
+                workload.results[row] = value
 
 
 def processor() -> str:

@@ -27,20 +27,16 @@ from glimpse.predict.load import load_recognizer
 MARGIN, GAP = 8, 2  # pixels
 THUMBNAIL_HEIGHT, TEXT_WIDTH = 92, 244  # of the sheet
 FRAME_HEIGHT, SMALL_HEIGHT, BAR_WIDTH, LINE_HEIGHT = 152, 45, 210, 30  # of the animation
-HEADER = 34
 FRAME_MS, LAST_FRAME_MS = 350, 1800  # how long a frame of the animation is shown
-COLOURS = 64  # of a picture of the animation
-ANIMATED_CLIPS = 3  # more would make a large file
+ANIMATED_CLIPS, COLOURS, HEADER = 3, 64, 34  # more clips would make a large file; colours and header of a picture
 GREEN, RED, GREY, LIGHT, BLACK = (60, 130, 30), (50, 50, 200), (130, 130, 130), (225, 225, 225), (40, 40, 40)  # BGR
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the argument of `glimpse contact-sheet`."""
     parser.add_argument("out", metavar="OUT.png|OUT.gif", type=Path, help="the picture to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Choose the clips and write the picture."""
     if args.out.suffix.lower() not in (".png", ".gif"):
         raise SystemExit(f"{args.out}: expected a name that ends in .png or .gif")
     columns = ["clip", "action", "predicted"]
@@ -52,9 +48,8 @@ def run(args: argparse.Namespace) -> None:
     recognizer, store = load_recognizer("models/all10/model.pt"), FrameStore("data/frames")
     clips = [recognizer.prepare(row["clip"], store.load(row["clip"])) for row, _ in predictions]
     if animated:
-        content = to_gif(
-            [draw_animation(recognizer, row["action"], clip) for (row, _), clip in zip(predictions, clips)]
-        )
+        actions = [row["action"] for row, _ in predictions]
+        content = to_gif([draw_animation(recognizer, *pair) for pair in zip(actions, clips, strict=True)])
     else:
         content = cv2.imencode(".png", draw_sheet(predictions, clips))[1].tobytes()
     with atomic_write(args.out, "wb") as file:

@@ -34,7 +34,6 @@ from glimpse.model.calibration import fit_temperature
 from glimpse.split import stratified
 
 CACHE = Path(".cache/trials")
-FEATURES = "data/features.npy"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,27 +69,25 @@ class Trial:
 
 @dataclass(frozen=True)
 class FoldedClips:
-    """The clips of all trials, in the order of their features, and how they are divided into folds.
-
-    val: fraction of the clips outside the test fold.
-    """
+    """The clips of all trials, in the order of their features, and how they are divided into folds."""
 
     clips: list[str]
     actions: list[str]
     groups: list[str]
     folds: int
-    val: float
+    val: float  # fraction of the clips outside the test fold
     seed: int
+    features: str = "data/features.npy"  # the file of their features
 
     def split(self, trial: Trial) -> dict[str, np.ndarray]:
         """The rows of each split in a trial: {"train" | "val" | "test": int (clips,)}."""
         val_seed = f"{self.seed} {trial.seed} {trial.fold}"
         counts = stratified.class_counts_by_group(self.actions, self.groups)
-        splits: dict[str, str] = stratified.fold_split(counts, self.folds, trial.fold, self.val, self.seed, val_seed)
+        splits = stratified.fold_split(counts, self.folds, trial.fold, self.val, self.seed, val_seed)
         if trial.train_share < 1:
             for name in ("train", "val"):  # a refit trains on both
-                members = {group: its_counts for group, its_counts in counts.items() if splits[group] == name}
                 shares = {name: trial.train_share, "unused": 1 - trial.train_share}
+                members = {group: counts[group] for group in counts if splits[group] == name}
                 splits |= stratified.assign_groups(members, shares, f"{val_seed} share")
         names = np.array([splits[group] for group in self.groups])
         trained = np.array([action != trial.left_out for action in self.actions])
@@ -132,33 +129,31 @@ def load_clips(tool: str, settings: Settings, folds: int, folder: Path | str = "
     """
     if settings.model.finetune_blocks:
         raise SystemExit(f"{tool}: trains on the frozen features: set model.finetune_blocks to 0 in params.yaml")
-    data = Path(folder, "data")
-    table = read_table(data / "split.csv", ["clip", "action", "group"]).set_index("clip")
-    clips = read_table(data / "clips.csv", ["clip"])["clip"].tolist()
-    load_array(data / "features.npy", len(clips), None, None, None)  # now, not in every training
+    split_csv, clips_csv, features = (Path(folder, "data", name) for name in ("split.csv", "clips.csv", "features.npy"))
+    table = read_table(split_csv, ["clip", "action", "group"]).set_index("clip")
+    clips = read_table(clips_csv, ["clip"])["clip"].tolist()
+    load_array(features, len(clips), None, None, None)  # now, not in every training
     if missing := [clip for clip in clips if clip not in table.index]:
         raise SystemExit(
-            f"data/split.csv: {missing[0]} is in no split: {tool} needs all clips, so it does not work with official "
+            f"{split_csv}: {missing[0]} is in no split: {tool} needs all clips, so it does not work with official "
             "lists that leave some out"
         )
-    rows = table.loc[clips]
-    return FoldedClips(clips, rows["action"].tolist(), rows["group"].tolist(), folds, settings.split.val, settings.seed)
+    actions, groups = (table.loc[clips, name].tolist() for name in ("action", "group"))
+    return FoldedClips(clips, actions, groups, folds, settings.split.val, settings.seed, str(features))
 
 
-def run_trials(
-    trials: Sequence[Trial], data: FoldedClips, settings: Settings, features: Path | str = FEATURES
-) -> pd.DataFrame:
+def run_trials(trials: Sequence[Trial], data: FoldedClips, settings: Settings) -> pd.DataFrame:
     """Train what is not cached, one training per core; returns a row for each trial and each of its val and test clips.
 
     Columns: those of `Trial`, split, clip, action, group, correct, answered (confident enough for
     `evaluate.max_error`), and p(<action>), the probability of each action that the trial knows.
     """
-    entries = _cache_entries(trials, data, settings, features)
+    entries = _cache_entries(trials, data, settings)
     missing = [(trial, path) for trial, path in zip(trials, entries, strict=True) if cache_read(path) is None]
     if len(missing) < len(trials):
         print(f"{len(trials) - len(missing)} of {len(trials)} trainings are in {CACHE}/ already", flush=True)
     if missing:
-        with parallel_map(partial(train_trial, data=data, settings=settings, features=features), missing) as finished:
+        with parallel_map(partial(train_trial, data=data, settings=settings), missing) as finished:
             for number, _ in enumerate(tqdm(finished, "trainings", len(missing), disable=None), 1):
                 if number % max(1, len(missing) // 10) == 0:
                     tqdm.write(f"{number} of {len(missing)} trainings are done")
@@ -173,7 +168,7 @@ def run_trials(
     return pd.concat(tables, ignore_index=True)
 
 
-def _cache_entries(trials: Sequence[Trial], data: FoldedClips, settings: Settings, features: Path | str) -> list[Path]:
+def _cache_entries(trials: Sequence[Trial], data: FoldedClips, settings: Settings) -> list[Path]:
     """The cache entry of each trial: keyed by all that its logits depend on."""
     from glimpse.features.extractor import versions
     from glimpse.model import heads, ridge
@@ -182,12 +177,12 @@ def _cache_entries(trials: Sequence[Trial], data: FoldedClips, settings: Setting
     code = source_hash(datasets, heads, loop, ridge, sampling, stratified, sys.modules[__name__])
     names = {"candidates", "frames", "sampling", "resample_each_epoch", "features", "train"}
     used = settings.model_dump(include=names), settings.model.hidden, settings.model.dropout
-    shared = cache_key(features, code, versions(), used, asdict(data))
+    shared = cache_key(data.features, code, versions(), used, asdict(data))
     keys = [hashlib.sha256(json.dumps([shared, asdict(trial)]).encode()).hexdigest()[:40] for trial in trials]
     return [CACHE / key[:2] / f"{key}.npz" for key in keys]
 
 
-def train_trial(job: tuple[Trial, Path], data: FoldedClips, settings: Settings, features: Path | str) -> None:
+def train_trial(job: tuple[Trial, Path], data: FoldedClips, settings: Settings) -> None:
     """Train one trial, in a worker process, and cache its logits after the last frame of the val and test clips."""
     import torch
 
@@ -202,7 +197,7 @@ def train_trial(job: tuple[Trial, Path], data: FoldedClips, settings: Settings, 
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
         class_names, splits = data.load(trial)
         dims = feature_dims(ViewConfig.from_settings(settings.features))[: trial.num_modalities]
-        stored = np.load(features, mmap_mode="r")[..., : sum(dims)]
+        stored = np.load(data.features, mmap_mode="r")[..., : sum(dims)]
         torch.manual_seed(trial.seed)
         head = build_head(trial.head, dims, settings.model.hidden, len(class_names), settings.model.dropout)
         sampler = FrameSampler(

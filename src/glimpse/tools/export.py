@@ -43,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Export both models; one that predicts otherwise is deleted."""
     if not importlib.util.find_spec("onnxscript"):
         raise SystemExit("export: needs onnxscript: run `make export`, or pip install -r requirements-app.txt")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -24,7 +24,6 @@ add_arguments = cross_validation.add_arguments
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, rate the labels and write the table."""
     cross_validation.check_counts(args)
     if not importlib.util.find_spec("cleanlab"):
         raise SystemExit("label-issues: needs cleanlab: run `make label-issues` or pip install -r requirements-app.txt")

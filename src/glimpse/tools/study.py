@@ -27,7 +27,6 @@ add_arguments = cross_validation.add_arguments
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train what the questions need, and write the answers."""
     cross_validation.check_counts(args)
     settings = read_settings()
     data = cross_validation.load_clips("study", settings, args.folds)

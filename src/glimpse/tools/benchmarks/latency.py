@@ -24,18 +24,14 @@ from glimpse.predict.stream import DiffBuffer, Stream
 from glimpse.predict.video_reader import VideoReader, quiet
 
 SECONDS, WIDTH, HEIGHT, FPS = 10, 320, 240, 25
-FLOOR = "floor: grab all frames"
+FLOOR, DECODED = "floor: grab all frames", "a frame of the video, decoded"
 WINDOW = 2.0  # seconds, about as long as the demo's clips: 5 frames per second are read
 NOTES: dict[str, Callable[[pd.DataFrame], str]] = {  # by step, from the milliseconds of all steps in each round
     "decode": lambda times: f"x{(times['decode'] / times[FLOOR]).median():.2f} of the floor; target: x1.2",
     "file to prediction": lambda _: "target: 190 ms",
     "a frame that is read": lambda _: "target: 16 ms",
-    "a frame of the video, decoded": lambda times: (
-        f"{1000 / times['a frame of the video, decoded'].median():.0f} frames/s"
-    ),
+    DECODED: lambda times: f"{1000 / times[DECODED].median():.0f} frames/s",
 }
-
-Times = dict[str, float]  # milliseconds of each step
 
 
 def measure_latency(models: Sequence[str], rounds: int) -> None:
@@ -44,22 +40,19 @@ def measure_latency(models: Sequence[str], rounds: int) -> None:
     with tempfile.TemporaryDirectory() as work:
         clip = Path(work) / "clip.mp4"
         write_clip(clip)
-        size = f"{SECONDS} s, {WIDTH}x{HEIGHT}, {FPS} frames/s"
-        print(f"\nlatency: a clip of {size}; {os.cpu_count()} cores; OpenCV {cv2.__version__}")
+        machine = f"{os.cpu_count()} cores; OpenCV {cv2.__version__}"
+        print(f"\nlatency: a clip of {SECONDS} s, {WIDTH}x{HEIGHT}, {FPS} frames/s; {machine}")
         for title, threads, measure in (
             ("from a file to a prediction", 0, file_to_prediction),
             (f"a stream with windows of {WINDOW:g} s, on one core", 1, stream_frames),
         ):
             if threads:
                 use_one_core()
-            recognizers = {model: load_recognizer(model, threads) for model in models}
-            times = [
-                {model: measure(recognizer, clip) for model, recognizer in recognizers.items()}
-                for _ in range(rounds + 1)
-            ]
-            for model in models:
+            loaded = [load_recognizer(model, threads) for model in models]
+            times = [[measure(recognizer, clip) for recognizer in loaded] for _ in range(rounds + 1)]
+            for model, *rows in zip(models, *times[1:]):  # the first round warms up
                 print(f"\n{model}: {title}")
-                print_times(pd.DataFrame([row[model] for row in times[1:]]))  # the first round warms up
+                print_times(pd.DataFrame(rows))
 
 
 def write_clip(path: Path) -> None:
@@ -98,8 +91,8 @@ def time_steps(*steps: Callable[[Any], Any]) -> list[float]:
     return times
 
 
-def file_to_prediction(recognizer: Recognizer, path: Path) -> Times:
-    """The steps from a file to its prediction, their sum, and for comparison decoding alone and its floor."""
+def file_to_prediction(recognizer: Recognizer, path: Path) -> dict[str, float]:
+    """Milliseconds of the steps from a file to its prediction, their sum, decoding alone and its floor."""
     config = recognizer.config
     floor, decoding = time_steps(
         lambda _: grab_all_frames(path),
@@ -115,11 +108,8 @@ def file_to_prediction(recognizer: Recognizer, path: Path) -> Times:
     return {FLOOR: floor, "decode": decoding, **named, "file to prediction": sum(steps)}
 
 
-def stream_frames(recognizer: Recognizer, path: Path) -> Times:
-    """A frame that the model reads from a stream, the model alone for it, and a frame of the video with decoding.
-
-    The time of a frame that is read includes the other candidates before it.
-    """
+def stream_frames(recognizer: Recognizer, path: Path) -> dict[str, float]:
+    """Milliseconds per frame that is read, with the candidates before it; for the model alone; per decoded frame."""
     frames, diffs = list(VideoReader.open(path).frames(lambda _: True)), DiffBuffer()
     decoded, video = Stream(recognizer, WINDOW), Stream(recognizer, WINDOW)
     read = round(SECONDS / WINDOW * recognizer.config.frames)
@@ -131,7 +121,7 @@ def stream_frames(recognizer: Recognizer, path: Path) -> Times:
         lambda _: [recognizer.step(view, state) for _ in range(read)],
         lambda _: list(VideoReader.open(path).infer(video)),
     )
-    names = "a frame that is read", "model, for the same", "a frame of the video, decoded"
+    names = "a frame that is read", "model, for the same", DECODED
     return dict(zip(names, np.array(times) / [read, read, len(frames)], strict=True))
 
 

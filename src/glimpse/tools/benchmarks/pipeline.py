@@ -82,13 +82,13 @@ def pipeline(workload: Workload) -> Iterator[Row]:
             first, clips = seconds, sum(read_table(folder / "data/split.csv", ["split"])["split"] != "test")
             epochs = [len(read_table(folder / f"models/{approach}/history.csv", [])) for approach in APPROACHES]
         decoded, encoded = cached - before
-        yield Row(name, seconds, "s", seconds / first, f"{decoded} clips decoded, {encoded} encoded")
+        yield name, seconds, "s", seconds / first, f"{decoded} clips decoded, {encoded} encoded"
     num_frames = [workload.settings.num_frames(approach) for approach in APPROACHES]
     decoding = workload.results["OpenCV, read all"] / 1000  # seconds
     encoding = 1 / workload.results["PyTorch, plain batch"]
     naive = clips * np.dot(epochs, [decoding + number * encoding for number in num_frames])
     work = f"{clips} clips x {epochs} epochs, read all + {num_frames} plain frames, no training"
-    yield Row("naive way", naive, "s", naive / first, f"a lower bound, estimated: {work}")
+    yield "naive way", naive, "s", naive / first, f"a lower bound, estimated: {work}"
 
 
 def memory(workload: Workload) -> Iterator[Row]:
@@ -98,4 +98,4 @@ def memory(workload: Workload) -> Iterator[Row]:
     for stage in ("frames", "features"):
         peaks = [run_command(folder, f"python src/{stage}.py")[1] for folder in folders]
         for paths, peak in zip(samples, peaks, strict=True):
-            yield Row(f"{stage}, {len(paths)} clips", peak, "MB", peak / peaks[0], "")
+            yield f"{stage}, {len(paths)} clips", peak, "MB", peak / peaks[0], ""

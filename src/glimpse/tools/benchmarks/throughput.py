@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,16 +25,7 @@ from glimpse.frames.decoder import UnreadableClip, read_clip, store_clip
 
 CORES = os.cpu_count() or 1
 MAX_DIFFERENCE = 0.005  # of features from plain PyTorch's, relative; bfloat16 may differ more
-
-
-class Row(NamedTuple):
-    """One line of a table; ratio: to the first row."""
-
-    name: str
-    value: float
-    unit: str
-    ratio: float
-    note: str
+Row = tuple[str, float, str, float, str]  # of a printed table: name, value, unit, ratio to the first row, note
 
 
 @dataclass
@@ -135,15 +125,16 @@ def decode(workload: Workload) -> Iterator[Row]:
     with ProcessPoolExecutor(CORES, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         positions = list(pool.map(partial(positions_to_decode, num=settings.candidates), paths))
         for name, decoder in (DECODERS | others).items():
-            compare = partial(difference, decoder)
-            results: list[Any] = list(pool.map(compare, paths, positions)) if name in DECODERS else []
-            if failures := [result for result in results if isinstance(result, str)]:
-                print(f"  {name} is skipped: fails on {len(failures)} of {len(paths)} clips: {failures[0]}")
-                continue
+            notes[name] = f"n = {len(paths)}"
+            if name in DECODERS:
+                results = np.array([*pool.map(partial(difference, decoder), paths, positions)], object)
+                if failures := [result for result in results if isinstance(result, str)]:
+                    print(f"  {name} is skipped: fails on {len(failures)} of {len(paths)} clips: {failures[0]}")
+                    continue
+                notes[name] += f", {results.mean():.2f} grey levels from ours"
             functions[name] = partial(lambda job: list(pool.map(job, paths, positions)), partial(decode_only, decoder))
-            notes[name] = f"n = {len(paths)}" + (f", {np.mean(results):.2f} grey levels from ours" if results else "")
         for name, seconds, ratio in time_in_turns(functions, workload.rounds):
-            yield Row(name, seconds / len(paths) * 1000, "ms/clip", ratio, notes[name])
+            yield name, seconds / len(paths) * 1000, "ms/clip", ratio, notes[name]
 
 
 def features(workload: Workload) -> Iterator[Row]:
@@ -155,6 +146,9 @@ def features(workload: Workload) -> Iterator[Row]:
     network, fused = (load_backbone(pretrained_weights(settings.weights)) for _ in range(2))
     fused = fuse_conv_bn(fused).to(memory_format=torch.channels_last)
     session = open_session(to_onnx(fused))
+
+    def onnx(batch: torch.Tensor) -> np.ndarray:
+        return session.run(None, {"frames": batch.numpy()})[0]
 
     def plain(batch: torch.Tensor) -> torch.Tensor:
         return network.features((batch.permute(0, 3, 1, 2).contiguous() - network.mean) / network.std).mean((2, 3))
@@ -170,20 +164,16 @@ def features(workload: Workload) -> Iterator[Row]:
         return np.concatenate([np.asarray(extract(batch)) for batch in torch.from_numpy(batches)])
 
     functions = {
-        f"Glimpse: {precision}": partial(one_batch_per_core, frozen_extractor(network, cpu, precision))
-        for precision in ("float32", "bfloat16")
-    } | {
+        "Glimpse: float32": partial(one_batch_per_core, frozen_extractor(network, cpu, "float32")),
+        "Glimpse: bfloat16": partial(one_batch_per_core, frozen_extractor(network, cpu, "bfloat16")),
         "PyTorch, plain batch": partial(one_batch_at_a_time, plain),
         "PyTorch, channels last, norms fused": partial(one_batch_at_a_time, fused),
-        "ONNX Runtime, its own threads": partial(
-            one_batch_at_a_time, lambda batch: session.run(None, {"frames": batch.numpy()})[0]
-        ),
+        "ONNX Runtime, its own threads": partial(one_batch_at_a_time, onnx),
     }
     expected = one_batch_at_a_time(plain)
     differences = {name: np.abs(run() - expected).mean() / np.abs(expected).mean() for name, run in functions.items()}
-    wrong = [name for name, value in differences.items() if value > MAX_DIFFERENCE and "bfloat16" not in name]
-    if wrong:
+    if wrong := [name for name, value in differences.items() if value > MAX_DIFFERENCE and "bfloat16" not in name]:
         raise SystemExit(f"bench: features differ from the plain batch's: {', '.join(wrong)}")
     for name, seconds, ratio in time_in_turns(functions, workload.rounds):
         note = f"n = {len(expected)}, {differences[name]:.2%} from plain"
-        yield Row(name, len(expected) / seconds, "frames/s", 1 / ratio, note)
+        yield name, len(expected) / seconds, "frames/s", 1 / ratio, note
