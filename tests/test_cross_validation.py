@@ -180,7 +180,7 @@ def test_ablations_are_compared_with_the_default_settings_and_repeats_train_noth
 
     monkeypatch.setattr(ablate, "run_stages", run_stages)
     (project / "clips").mkdir()
-    for name in ablate.MANUAL_TABLES:
+    for name in ("data/groups.csv", "data/labels.csv"):
         (project / name).write_text("clip\n")
     arguments = ["clips", "--folds", 3, "--seeds", 1, "--only", "ridge", "--out", "table.csv"]
     run_tool(ablate, *arguments)

@@ -17,10 +17,8 @@ from glimpse.core.files import read_table
 from glimpse.split.labels import read_corrections, write_correction
 
 LABELS, LABEL_ISSUES = "data/labels.csv", "metrics/label_issues.csv"
-PREDICTIONS = "metrics/tables/predictions-all10.csv"
 LISTS = ISSUES, LEAST_CONFIDENT = "Label issues", "Least confident test clips"
-PAGE_SIZE = 6  # clips
-MAX_CORRECTIONS = 200  # listed in the page
+PAGE_SIZE, MAX_CORRECTIONS = 6, 200  # number of clips on a page, and of corrections listed
 HOW_TO_LIST = "`make label-issues` makes this list in a few minutes, with models that were not trained on the clip."
 
 
@@ -47,7 +45,7 @@ def clips_to_review(which: str) -> pd.DataFrame:
     if which == ISSUES:
         table = read_table(LABEL_ISSUES, columns)
         return table[table["given_label"] != table["predicted_label"]]
-    table = read_table(PREDICTIONS, ["clip", "action", "predicted"])
+    table = read_table("metrics/tables/predictions-all10.csv", ["clip", "action", "predicted"])
     table["p_predicted"], table["is_label_issue"] = table.filter(regex=r"^p\(").astype(float).max(axis=1), ""
     table["p_given"] = [row.get(f"p({row['action']})", "0") for _, row in table.iterrows()]
     table = table.rename(columns={"action": "given_label", "predicted": "predicted_label"})[columns]
@@ -77,10 +75,8 @@ def build(folders: dict[str, str]) -> None:
     """Lay out the tab. folders: {clip: action of its folder}, in the order of data/clips.csv."""
     actions, numbers = sorted(set(folders.values())), {clip: number for number, clip in enumerate(folders)}
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    gr.Markdown(
-        "Clips whose label may be wrong. What you accept is written to `data/labels.csv`; your clips stay where they "
-        "are, and none is decoded again."
-    )
+    gr.Markdown("Clips whose label may be wrong. What you accept is written to `data/labels.csv`; your clips stay "
+                "where they are, and none is decoded again.")  # fmt: skip
     which = gr.Radio(LISTS, value=ISSUES if Path(LABEL_ISSUES).exists() else LEAST_CONFIDENT, label="Clips")
     pending, page, version = gr.State({}), gr.State(0), gr.State(0)  # version: counts the writes
 
@@ -115,8 +111,7 @@ def build(folders: dict[str, str]) -> None:
         return changed, pending_html(changed)
 
     with gr.Row():
-        previous = gr.Button("Previous", size="sm", min_width=80, scale=0)
-        following = gr.Button("Next", size="sm", min_width=80, scale=0)
+        previous, following = (gr.Button(name, size="sm", min_width=80, scale=0) for name in ("Previous", "Next"))
     status = gr.HTML(pending_html({}), elem_id="pending")
     write_button = gr.Button("Write to data/labels.csv", variant="primary", elem_id="write", scale=0)
     gr.Markdown("### Corrections in data/labels.csv")

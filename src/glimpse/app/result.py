@@ -29,11 +29,9 @@ class ModelCard:
         with gr.Column(min_width=300, elem_classes="card", elem_id=approach):
             self.answer = gr.HTML()
             self.label = gr.Label(num_top_classes=len(COLOURS), show_heading=False, label="Probabilities")
-            self.curve = gr.LinePlot(
-                x="frames", y="probability", color="action", x_title="frames read",
-                label="Probability after each frame", y_lim=[0, 1], y_axis_format=".0%", colors_in_legend=[],
-                height=230, buttons=[],
-            )  # fmt: skip
+            self.curve = gr.LinePlot(x="frames", y="probability", color="action", x_title="frames read", height=230,
+                                     label="Probability after each frame", y_lim=[0, 1], y_axis_format=".0%",
+                                     colors_in_legend=[], buttons=[])  # fmt: skip
             self.frames = gr.HTML()
 
     def update(self, prediction: ModelPrediction, actions: Sequence[str], max_error: float) -> dict[Any, Any]:

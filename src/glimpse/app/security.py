@@ -1,13 +1,10 @@
 """What the web page's server lets through: requests by its own page, from this machine, for what the page needs."""
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?", re.IGNORECASE)
 PATHS = frozenset([
@@ -38,10 +35,10 @@ class LocalOnlyMiddleware:
     only hides the answers. max_body: bytes of the largest request.
     """
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], max_body: int) -> None:
+    def __init__(self, app: "ASGIApp", max_body: int) -> None:
         self.app, self.max_body = app, max_body
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -52,7 +49,7 @@ class LocalOnlyMiddleware:
             await send({"type": "http.response.body", "body": reason.encode()})
             return
 
-        async def send_with_headers(message: Message) -> None:
+        async def send_with_headers(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 present = {name.lower() for name, _ in message.get("headers", [])}
                 added = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in present]
@@ -61,7 +58,7 @@ class LocalOnlyMiddleware:
 
         received = 0
 
-        async def receive_limited() -> Message:
+        async def receive_limited() -> "Message":
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
@@ -70,7 +67,7 @@ class LocalOnlyMiddleware:
         await self.app(scope, receive_limited, send_with_headers)
 
 
-def refusal(scope: Scope) -> str:
+def refusal(scope: "Scope") -> str:
     """Why a request is refused; "" if it is not.
 
     The host of another web site means that its name was made to resolve to this machine (DNS rebinding); another
@@ -81,7 +78,7 @@ def refusal(scope: Scope) -> str:
     if not HOST.fullmatch(host):
         return "not for this host"
     other_site = headers.get("sec-fetch-site") in ("cross-site", "same-site")
-    is_link = scope["method"] == "GET" and path == "/"
+    is_link = scope.get("method") == "GET" and path == "/"
     if (other_site and not is_link) or (origin is not None and origin.partition("://")[2] != host):
         return "not for other pages"
     allowed = path in PATHS or path.startswith(PREFIXES)

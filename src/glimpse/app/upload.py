@@ -7,9 +7,9 @@ import contextlib
 import queue
 import tempfile
 import threading
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,8 +27,7 @@ TIME_LIMIT = 60  # seconds to decode a clip
 PREVIEW_FRAMES, PREVIEW_SIDE = 300, 240  # of a preview: largest number of frames, and of pixels of the short side
 
 
-@dataclass
-class UploadedClip:
+class UploadedClip(NamedTuple):
     """A decoded clip: its stored frames, its properties, and a WebM (VP8) preview that browsers play."""
 
     stored: StoredClip
@@ -39,8 +38,7 @@ class UploadedClip:
     preview: bytes  # empty if it could not be made
 
 
-@dataclass
-class ModelPrediction:
+class ModelPrediction(NamedTuple):
     """The prediction of one model for a clip."""
 
     approach: str
@@ -62,8 +60,7 @@ def decode_upload(path: Path, candidates: int, frame_size: int) -> UploadedClip 
         check_limits(width, height, frames / fps if 0 < fps < 1000 else 0)
         clip = read_clip(path, candidates, frame_size)
         fps = clip.fps or DEFAULT_FPS
-        seconds = clip.frames / fps
-        check_limits(clip.width, clip.height, seconds)
+        check_limits(clip.width, clip.height, seconds := clip.frames / fps)
         preview = make_preview(path, clip.frames, fps)
         return UploadedClip(store_clip(clip), clip.frames, seconds, clip.width, clip.height, preview)
     except UnreadableClip as reason:
@@ -73,8 +70,8 @@ def decode_upload(path: Path, candidates: int, frame_size: int) -> UploadedClip 
 def check_limits(width: float, height: float, seconds: float) -> None:
     """Raise UnreadableClip if the size or length of a clip, as its header declares it or as decoded, is too large."""
     if max(width, height) > MAX_WIDTH or min(width, height) > MAX_HEIGHT:
-        size = f"{width:.0f}x{height:.0f} pixels, at most {MAX_WIDTH}x{MAX_HEIGHT} are allowed"
-        raise UnreadableClip(f"too large: {size}")
+        limit = f"at most {MAX_WIDTH}x{MAX_HEIGHT} are allowed"
+        raise UnreadableClip(f"too large: {width:.0f}x{height:.0f} pixels, {limit}")
     if seconds > MAX_SECONDS:
         raise UnreadableClip(f"too long: {seconds:.0f} s, at most {MAX_SECONDS} s are allowed")
 
@@ -82,8 +79,8 @@ def check_limits(width: float, height: float, seconds: float) -> None:
 def make_preview(path: Path, frames: int, fps: float) -> bytes:
     """Convert a clip with this number of frames, and frames per second, to a small WebM; b"" if that fails."""
     with contextlib.suppress(cv2.error, OSError, UnreadableClip), tempfile.TemporaryDirectory() as folder:
-        preview = Path(folder, "preview.webm")
-        _write_preview(path, preview, fps, step=-(-frames // PREVIEW_FRAMES))
+        preview, step = Path(folder, "preview.webm"), -(-frames // PREVIEW_FRAMES)
+        _write_preview(path, preview, fps, step)
         return preview.read_bytes()
     return b""
 

@@ -14,8 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -64,8 +63,7 @@ class FpsCounter:
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
 
 
-@dataclass(frozen=True)
-class CameraFrame:
+class CameraFrame(NamedTuple):
     """A BGR frame (height, width, 3), the frame DIFF_INTERVAL_S before it, and its time since the start in seconds."""
 
     time: float

@@ -6,12 +6,12 @@ confidence is below the threshold of --max-error. A file that cannot be used is 
 and the exit code is then 1. --out writes a file instead, --overlay a video.
 """
 
-import argparse
 import contextlib
 import csv
 import json
 import os
 import sys
+from argparse import ArgumentParser, Namespace
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,10 +28,11 @@ from glimpse.predict import options
 from glimpse.predict.load import LONG, Prediction, load_recognizer, predict_stored
 from glimpse.predict.overlay import write_overlay
 
+Decoded = tuple[Path, StoredClip | UnreadableClip]
 Result = tuple[Path, Prediction | UnreadableClip, float]  # the file, its prediction or an error, seconds (0: unknown)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     """Define the options of `glimpse predict clips`."""
     options.add_model_options(parser, window=False)
     options.add_file_options(parser, "CLIP")
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=whole, metavar="N", help="clips in parallel (one per processor core)")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: Namespace) -> None:
     """Predict all clips; exits with an error if one could not be used.
 
     Other processes decode. They start first and import no torch, so they decode while this one imports it.
@@ -72,9 +73,7 @@ def decode_or_reason(path: Path, candidates: int, frame_size: int) -> StoredClip
         return reason
 
 
-def predict_all(
-    recognizer: Recognizer, decoded: Iterable[tuple[Path, StoredClip | UnreadableClip]], workers: int, threshold: float
-) -> Iterator[Result]:
+def predict_all(recognizer: Recognizer, clips: Iterable[Decoded], workers: int, threshold: float) -> Iterator[Result]:
     """Predict clips as they are decoded, in order, in `workers` threads."""
 
     def predict(path: Path, stored: StoredClip | UnreadableClip) -> Result:
@@ -84,16 +83,14 @@ def predict_all(
 
     with ThreadPoolExecutor(workers) as executor:
         pending: deque[Future[Result]] = deque()
-        for path, stored in decoded:
+        for path, stored in clips:
             pending.append(executor.submit(predict, path, stored))
             if len(pending) > workers:
                 yield pending.popleft().result()
         yield from (future.result() for future in pending)
 
 
-def print_results(
-    recognizer: Recognizer, results: Iterable[Result], count: int, args: argparse.Namespace, out: IO[str]
-) -> int:
+def print_results(recognizer: Recognizer, results: Iterable[Result], count: int, args: Namespace, out: IO[str]) -> int:
     """Print the predictions of `count` files in the requested format; returns how many files are unusable."""
     class_names, clip_seconds, unusable = recognizer.class_names, recognizer.config.clip_seconds, 0
     table = csv.writer(out, lineterminator="\n")

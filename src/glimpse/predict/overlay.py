@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 
 from glimpse.inference.recognizer import Recognizer
 from glimpse.predict.stream import Stream
-from glimpse.predict.video_reader import VideoReader
+from glimpse.predict.video_reader import OnFrame, VideoReader
 
 NUM_ACTIONS = 3  # number of bars
 LARGE = 200  # pixels of the short side; smaller frames get one bar
@@ -78,9 +78,7 @@ def write_overlay(recognizer: Recognizer, path: Path, threshold: float, output: 
 
 
 @contextlib.contextmanager
-def overlay_writer(
-    path: Path | str, reader: VideoReader, threshold: float
-) -> Iterator[Callable[[np.ndarray, Stream], None]]:
+def overlay_writer(path: Path | str, reader: VideoReader, threshold: float) -> Iterator[OnFrame]:
     """A function that draws the prediction into a frame and appends it to a video at `path`.
 
     The video has the size and frame rate of the one that `reader` reads, and no sound; an odd width or height becomes

@@ -7,7 +7,8 @@ thousand with ridge regression).
 
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,7 @@ from glimpse.inference.recognizer import Recognizer
 SAME_TIME = 1e-6  # seconds: times that differ by less are equal
 
 
-@dataclass(frozen=True)
-class WindowPrediction:
+class WindowPrediction(NamedTuple):
     """The prediction for a window, from `start` to `end` in seconds, after `frames` frames of it."""
 
     start: float
@@ -43,11 +43,9 @@ class DiffBuffer:
         earlier = self._frames
         while len(earlier) > 1 and earlier[1][0] <= time - DIFF_INTERVAL_S:
             earlier.popleft()
-        previous = frame
-        if earlier:
-            _, previous = min(earlier, key=lambda item: abs(item[0] + DIFF_INTERVAL_S - time))
+        nearest = min(earlier or [(time, frame)], key=lambda item: abs(item[0] + DIFF_INTERVAL_S - time))
         earlier.append((time, frame))
-        return previous
+        return nearest[1]
 
 
 class Stream:
@@ -82,9 +80,7 @@ class Stream:
         next_due = (self._candidates_seen + 0.5) * self.interval  # a candidate is in the middle of its interval
         return next_due < time + DIFF_INTERVAL_S + 2 * duration + SAME_TIME
 
-    def add(
-        self, time: float, frame: np.ndarray, previous: np.ndarray, duration: float = 0.0
-    ) -> list[WindowPrediction]:
+    def add(self, time: float, frame: np.ndarray, previous: np.ndarray, duration: float = 0) -> list[WindowPrediction]:
         """Add a BGR frame (height, width, 3); returns the predictions of the windows it completes: mostly none or one.
 
         time, duration: when the frame is shown, in seconds; a candidate is the frame shown when it is due.

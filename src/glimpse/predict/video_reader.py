@@ -17,6 +17,7 @@ from glimpse.frames.decoder import MAX_ASPECT_RATIO, MIN_SIDE, UnreadableClip, o
 from glimpse.predict.stream import DiffBuffer, Stream, WindowPrediction
 
 DEFAULT_FPS = 25  # frames per second where the file declares none: DIFF_INTERVAL_FRAMES take DIFF_INTERVAL_S
+OnFrame = Callable[[np.ndarray, Stream], None]
 
 
 @dataclass
@@ -61,9 +62,7 @@ class VideoReader:
             raise UnreadableClip(f"{'only one' if count else 'no'} frame could be decoded")
         self.duration = count / self.fps
 
-    def infer(
-        self, stream: Stream, on_frame: Callable[[np.ndarray, Stream], None] | None = None
-    ) -> Iterator[WindowPrediction]:
+    def infer(self, stream: Stream, on_frame: OnFrame | None = None) -> Iterator[WindowPrediction]:
         """Yield the prediction of every window; of a video shorter than one window, that of the frames it has.
 
         on_frame: called with every frame after `stream` has received it; without it, unused frames are not converted.
