@@ -65,7 +65,7 @@ def run_tool(tool, *arguments):
     tool.run(parser.parse_args([*map(str, arguments)]))
 
 
-def peak_of(command, folder):
+def peak_memory(command, folder):
     """Run a command; returns what it prints, both streams, and the peak memory of it or one of its processes in MB."""
     code = (  # a process in between, since a process starts with the peak of the one it was forked from
         "import resource, subprocess, sys\n"

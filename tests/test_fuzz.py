@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, grey_levels, peak_of, write_clip, write_params
+from conftest import ROOT, grey_levels, peak_memory, write_clip, write_params
 
 from glimpse.demo import draw
 from glimpse.frames.find_clips import has_clip_name
@@ -109,7 +109,8 @@ def test_every_mutated_file_is_used_or_listed(tmp_path):
         names.add(f"good/{write_clip(tmp_path / f'clips/good/{number:05d}.avi', levels).name}")
     write_params(tmp_path, dataset="clips", candidates=6, frame_size=32, frames=5)
     start = time.monotonic()
-    printed, peak = peak_of([sys.executable, ROOT / "src/frames.py", "--workers", "2", "--timeout", TIMEOUT], tmp_path)
+    command = [sys.executable, ROOT / "src/frames.py", "--workers", "2", "--timeout", TIMEOUT]
+    printed, peak = peak_memory(command, tmp_path)
     seconds = time.monotonic() - start
     unexpected = [line for line in printed.splitlines() if not line.startswith("frames: ")]
     assert not unexpected and "frames each, in data/frames/" in printed, printed

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, grey_levels, peak_of, write_clip, write_params
+from conftest import ROOT, grey_levels, peak_memory, write_clip, write_params
 
 from glimpse.frames import decode_all, decoder
 from glimpse.frames.find_clips import find_clips
@@ -154,7 +154,7 @@ def test_a_frame_size_that_is_too_large_is_rejected_before_memory_is_allocated(t
         "try: decoder.read_clip(sys.argv[1], 5, 32)\n"
         "except decoder.UnreadableClip as reason: print(reason)"
     )
-    printed, peak = peak_of([sys.executable, "-c", code, tmp_path / "large.avi"], ROOT / "src")
+    printed, peak = peak_memory([sys.executable, "-c", code, tmp_path / "large.avi"], ROOT / "src")
     assert "too large" in printed and 10 < peak < 200
 
 

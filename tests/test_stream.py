@@ -5,7 +5,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, grey_levels, peak_of, write_clip
+from conftest import ROOT, grey_levels, peak_memory, write_clip
 from fake_recognizers import FakeRecognizer
 
 from glimpse.frames.decoder import read_clip, store_clip
@@ -105,7 +105,7 @@ def test_memory_does_not_grow_with_the_length_of_the_video(tmp_path):
     for count in (250, 5000):
         path = write_clip(tmp_path / f"{count}.avi", np.arange(count) % 200 + 20, 160, 120)
         command = ["env", f"PYTHONPATH={ROOT / 'src'}", sys.executable, ROOT / "tests/fake_recognizers.py"]
-        printed, peak = peak_of([*command, "predict", "video", path, "--json"], tmp_path)
+        printed, peak = peak_memory([*command, "predict", "video", path, "--json"], tmp_path)
         assert f'"end": {count / 25}' in printed
         peaks.append(peak)
     assert peaks[1] < peaks[0] + 5, peaks
