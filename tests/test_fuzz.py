@@ -109,9 +109,8 @@ def test_every_mutated_file_is_used_or_listed(tmp_path):
         names.add(f"good/{write_clip(tmp_path / f'clips/good/{number:05d}.avi', levels).name}")
     write_params(tmp_path, dataset="clips", candidates=6, frame_size=32, frames=5)
     start = time.monotonic()
-    printed, peak = peak_memory(
-        [sys.executable, ROOT / "src/frames.py", "--workers", "2", "--timeout", TIMEOUT], tmp_path
-    )
+    command = [sys.executable, ROOT / "src/frames.py", "--workers", "2", "--timeout", TIMEOUT]
+    printed, peak = peak_memory(command, tmp_path)
     seconds = time.monotonic() - start
     unexpected = [line for line in printed.splitlines() if not line.startswith("frames: ")]
     assert not unexpected and "frames each, in data/frames/" in printed, printed
