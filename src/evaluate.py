@@ -42,7 +42,9 @@ def main() -> None:
     scores = {name: metrics.evaluate_model(recognizers[name], final[name], test, max_error) for name in APPROACHES}
     test_json: dict[str, int | dict[str, float]] = {"n": len(test.clips)}
     for name, values in final.items():
-        test_json[name] = {key: round(getattr(scores[name], key).value, 4) for key in ("accuracy", "recall")}
+        test_json[name] = {
+            key: round(score, 4) for key, score in metrics.accuracy_and_recall(values, test.labels).items()
+        }
         tables[f"predictions-{name}"] = metrics.predictions_table(test_probs[name], test, class_names).round(6)
         tables[f"calibration-{name}"] = curves.reliability_bins(values, test.labels).round(4)
         tables[f"coverage-{name}"] = curves.accuracy_coverage(values, test.labels).round(4)
