@@ -34,18 +34,20 @@ def run_stage(main: Callable[[], None], name: str = "") -> None:
     """
     stage = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
     name = name or stage or os.path.basename(sys.argv[0]).removesuffix(".py")
-    interrupted, report = False, ""
+    interrupts, report = 0, ""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        interrupted = True
+        nonlocal interrupts
+        interrupts += 1
         if any(caller.f_code.co_filename.startswith("<frozen importlib") for caller, _ in traceback.walk_stack(frame)):
-            # libraries may swallow the exception while they load: in that case, end the process in a moment
-            signal.signal(number, lambda *_: stop())
-            timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
+            # an exception in the middle of an import can be swallowed: wait for its end, for a second at most
+            if interrupts > 10:
+                stop()
+            timer = threading.Timer(0.1, os.kill, (os.getpid(), number))
             timer.daemon = True
             timer.start()
-        raise KeyboardInterrupt
+        else:
+            raise KeyboardInterrupt
 
     def stop() -> None:
         resumes = "; started again, it continues from what is done" if stage else ""
@@ -61,14 +63,14 @@ def run_stage(main: Callable[[], None], name: str = "") -> None:
             let_git_notice()
         main()
     except KeyboardInterrupt:
-        interrupted = True
+        interrupts += 1
     except SystemExit as end:
-        if not isinstance(end.code, str) and not interrupted:
+        if not isinstance(end.code, str) and not interrupts:
             raise
         report = f"{end.code}\n"
     except BaseException:
         report = traceback.format_exc()
-    if interrupted:
+    if interrupts:
         stop()
     if report:
         print(report, end="", file=sys.stderr)
