@@ -19,7 +19,7 @@ def interval(share):
 
 
 def test_the_baseline_is_of_the_whole_demo():
-    assert METRICS["n"] / (DEMO["actors"] * DEMO["takes"] * 5) == pytest.approx(0.25, abs=0.02)
+    assert METRICS["n"] / (DEMO["actors"] * DEMO["repetitions"] * 5) == pytest.approx(0.25, abs=0.02)
 
 
 def test_all10_reaches_its_ceiling_within_five_points():

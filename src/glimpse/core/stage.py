@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType
@@ -39,7 +40,11 @@ def run_stage(main: Callable[[], None], name: str = "") -> None:
         nonlocal interrupted
         interrupted = True
         if any(caller.f_code.co_filename.startswith("<frozen importlib") for caller, _ in traceback.walk_stack(frame)):
-            stop()  # at once: libraries turn exceptions while they load into other ones
+            # libraries may swallow the exception while they load: in that case, end the process in a moment
+            signal.signal(number, lambda *_: stop())
+            timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
+            timer.daemon = True
+            timer.start()
         raise KeyboardInterrupt
 
     def stop() -> None:

@@ -40,7 +40,7 @@ class VideoNetwork(nn.Module):
     def flow_features(self, views: torch.Tensor) -> torch.Tensor:
         """Flow histograms of views (frames, modalities, height, width, 3): (frames, FLOW_DIM), or (frames, 0)."""
         flow = views[:, self.num_images :]
-        return flow_histograms(flow[:, 0]) if flow.shape[1] else views.new_zeros((len(views), 0), dtype=torch.float32)
+        return flow_histograms(flow[:, 0]) if flow.shape[1] else flow.flatten(1).float()
 
     @property
     def state_size(self) -> int:

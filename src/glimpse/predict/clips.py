@@ -19,8 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-import numpy.ma  # noqa: F401  np.median imports it at its first call, where a Ctrl-C could not clean up
-
 from glimpse.core.files import atomic_write
 from glimpse.core.frame_store import StoredClip
 from glimpse.core.parallel import ProcessPool
