@@ -78,8 +78,7 @@ def main() -> None:
     order_effect = paired_difference(baseline["shuffled_frames"], all10, test.groups)
     text = "\n".join(summary(scores, num_frames, differences, order_effect, max_error, tables)) + "\n"
     with atomic_write("metrics/test.json") as file:
-        json.dump(test_json, file, indent=2)
-        file.write("\n")
+        file.write(json.dumps(test_json, indent=2) + "\n")
     with atomic_folder("metrics/tables") as folder:
         for name, table in tables.items():
             table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
