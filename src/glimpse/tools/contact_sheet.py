@@ -66,15 +66,15 @@ def draw_sheet(predictions: Sequence[Sequence["pd.Series"]], clips: list[ClipVie
     left, width = MARGIN + TEXT_WIDTH, max(strip.shape[1] for strip in strips)
     row_height = THUMBNAIL_HEIGHT + MARGIN
     sheet = np.full((18 + MARGIN + len(clips) * row_height, left + width + MARGIN, 3), 255, np.uint8)
-    put_text(sheet, "read by first5 and all10", (left, 16), GREY, 0.4)
-    put_text(sheet, "read by all10 only", (left + width // 2, 16), GREY, 0.4)
+    draw_text(sheet, "read by first5 and all10", (left, 16), GREY, 0.4)
+    draw_text(sheet, "read by all10 only", (left + width // 2, 16), GREY, 0.4)
     for number, (rows, strip) in enumerate(zip(predictions, strips, strict=True)):
         top = 18 + MARGIN + number * row_height
         sheet[top : top + THUMBNAIL_HEIGHT, left : left + strip.shape[1]] = strip
-        put_text(sheet, rows[0]["action"], (MARGIN, top + 22), BLACK, 0.6)
+        draw_text(sheet, rows[0]["action"], (MARGIN, top + 22), BLACK, 0.6)
         for line, (row, approach) in enumerate(zip(rows, APPROACHES, strict=True)):
             text = f"{approach}: {row['predicted']} {float(row['p(' + row['predicted'] + ')']):.0%}"
-            put_text(sheet, text, (MARGIN, top + 48 + 22 * line), GREEN if row["predicted"] == row["action"] else RED)
+            draw_text(sheet, text, (MARGIN, top + 48 + 22 * line), GREEN if row["predicted"] == row["action"] else RED)
     return sheet
 
 
@@ -89,8 +89,8 @@ def draw_animation(recognizer: Recognizer, action: str, clip: ClipViews) -> list
     pictures = []
     for number, frame in enumerate(clip.frames):
         picture = np.full((bottom + SMALL_HEIGHT + MARGIN, width, 3), 255, np.uint8)
-        put_text(picture, f"action: {action}", (MARGIN, 23), BLACK, 0.55)
-        put_text(picture, f"probabilities after {number + 1} of {count} frames", (left, 23), BLACK, 0.5)
+        draw_text(picture, f"action: {action}", (MARGIN, 23), BLACK, 0.55)
+        draw_text(picture, f"probabilities after {number + 1} of {count} frames", (left, 23), BLACK, 0.5)
         resized = resize(frame, (frame_width, FRAME_HEIGHT))
         picture[HEADER : HEADER + FRAME_HEIGHT, MARGIN : MARGIN + frame_width] = resized
         for line, (name, probability) in enumerate(zip(class_names, probabilities[number], strict=True)):
@@ -105,10 +105,10 @@ def draw_bar(picture: np.ndarray, name: str, probability: float, corner: tuple[i
     """A class name, a bar as long as its probability, and the probability, at the top left `corner`."""
     x, y = corner
     start, base = x + 100, y + LINE_HEIGHT // 2 + 6
-    put_text(picture, name, (x, base), BLACK, 0.45)
+    draw_text(picture, name, (x, base), BLACK, 0.45)
     for length, colour in ((BAR_WIDTH, LIGHT), (round(BAR_WIDTH * probability), GREEN if correct else GREY)):
         picture[y + 5 : y + LINE_HEIGHT - 5, start : start + length] = colour
-    put_text(picture, f"{probability:.0%}", (start + BAR_WIDTH + 6, base), BLACK, 0.45)
+    draw_text(picture, f"{probability:.0%}", (start + BAR_WIDTH + 6, base), BLACK, 0.45)
 
 
 def draw_strip(frames: list[np.ndarray], height: int) -> np.ndarray:
@@ -118,10 +118,10 @@ def draw_strip(frames: list[np.ndarray], height: int) -> np.ndarray:
     return np.hstack([image for frame in frames for image in (resize(frame, (width, height)), gap)])
 
 
-def put_text(
+def draw_text(
     picture: np.ndarray, text: str, position: tuple[int, int], colour: tuple[int, int, int], scale: float = 0.45
 ) -> None:
-    """Write text into a BGR picture; `position`: x, and y of its base line."""
+    """Draw text into a BGR picture; `position`: x, and y of its base line."""
     cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 
