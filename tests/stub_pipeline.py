@@ -14,7 +14,7 @@ from conftest import ROOT
 from dvc.repo import Repo
 
 STUB = '''"""Writes the outputs of a stage: a digest of its parameters and dependencies, and nothing else."""
-import hashlib, json, sys
+import hashlib, json, re, sys
 from pathlib import Path
 import yaml
 
@@ -24,14 +24,19 @@ with open("ran.txt", "a") as file:
 stage = json.loads(Path("stubs.json").read_text())[name]
 params = yaml.safe_load(Path("params.yaml").read_text())
 digest = hashlib.sha256()
-for key in stage["params"]:
+
+def setting(key):
     value = params
-    for part in key.split("."):
-        value = value[part]
-    digest.update(repr([key, value]).encode())
-for path in map(Path, stage["deps"]):
+    for name in key.split("."):
+        value = value[name]
+    return value
+
+for key in stage["params"]:
+    digest.update(repr([key, setting(key)]).encode())
+deps = [re.sub("[$]{([^}]+)}", lambda match: setting(match[1]), dep) for dep in stage["deps"]]
+for path in map(Path, deps):
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file() and "${" not in str(file):
+        if file.is_file():
             digest.update(str(file).encode() + file.read_bytes())
 for out in map(Path, stage["outs"]):
     file = out if out.suffix else out / "content"
