@@ -71,7 +71,8 @@ def test_it_goes_through_every_stage_without_augmented_views(copied, stage):
         stage(copied, name)
     assert pd.read_csv(copied / "metrics/tables/predictions-all10.csv").eval("action == predicted").mean() > 0.6
     page = (copied / "metrics/report.html").read_text()
-    assert "ridge" in page and "best epoch" not in page and "Val chose the temperature" in page
+    assert "ridge" in page and "the epoch and the temperature" not in page
+    assert "Val was used to select the temperature" in page and ", epoch " not in page
 
 
 def test_val_is_trained_on_only_with_refit(copied, stage):
